@@ -1,0 +1,1 @@
+"""Tables: their columns, how they are read and how they are built."""

@@ -1,0 +1,1 @@
+"""Evaluation: metrics on arrays, evaluators that feed them, tasks as data, reports."""

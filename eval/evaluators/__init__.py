@@ -1,0 +1,1 @@
+"""Evaluators: the device work that feeds the metrics, one per file."""

@@ -1,0 +1,1 @@
+"""Metrics: pure numpy on arrays."""

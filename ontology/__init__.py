@@ -1,0 +1,1 @@
+"""An HPO release in, typed terms and their graph out."""

