@@ -1,0 +1,181 @@
+"""What a text encoder knows of the ontology: names from synonyms and definitions, and similarity of terms."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phenolip.eval.evaluators.base import MetricValue, SupportsEncoding, ranking_metrics
+from phenolip.eval.metrics.association import auroc, spearman
+from phenolip.eval.metrics.ranking import rank_candidates
+from phenolip.exceptions import ConfigurationError
+from phenolip.ontology.graph import PHENOTYPIC_ABNORMALITY, PhenotypeOntology
+from phenolip.ontology.similarity import lin_similarities
+from phenolip.ontology.text import held_out_synonyms
+
+KS = (1, 5, 10)
+MAX_ATTEMPTS_PER_PAIR = 1000
+
+
+class KnowledgeEvaluator:
+    """Retrieval of term names by held-out synonyms and by definitions, and agreement of cosine with the graph.
+
+    Candidates are the names of all terms under HP:0000118 with the root. Queries are the held-out EXACT synonyms
+    (protocol of record, `held_out_synonyms`), those of them marked layperson, and definitions. Agreement is Spearman's
+    correlation of the cosine of two names with Lin's similarity, over pairs that share an ancestor below the root
+    (`related_pairs`) and over uniform pairs, and the probability that an is_a edge has a larger cosine than a uniform
+    pair. Names are encoded once.
+
+    With ``num_names`` the evaluator is a smaller task of its own: candidates, queries, pairs and edges are restricted
+    to a seeded sample of terms, half of which (or all there are) have a held-out synonym, so that a small sample still
+    asks many questions. Fewer candidates are easier: never compare across values of ``num_names``.
+
+    Args:
+        ontology: The ontology whose terms are asked for.
+        num_names: Terms in the sample; None takes all.
+        num_definitions: Definitions asked, drawn with ``seed``; None asks all.
+        num_pairs: Pairs of each kind for the correlations.
+        seed: Seed of every draw; 0 is the protocol of record.
+    """
+
+    primary_metric = "synonym_to_name_hit_at_1"
+    greater_is_better = True
+
+    def __init__(
+        self,
+        ontology: PhenotypeOntology,
+        *,
+        num_names: int | None = None,
+        num_definitions: int | None = 2000,
+        num_pairs: int = 20_000,
+        seed: int = 0,
+    ) -> None:
+        self.ontology = ontology
+        held_out = held_out_synonyms(ontology)
+        self.term_ids = sample_terms(ontology, {synonym.hpo_id for synonym in held_out}, num_names, seed)
+        rows = {hpo_id: row for row, hpo_id in enumerate(self.term_ids)}
+        self.names = [ontology[hpo_id].name for hpo_id in self.term_ids]
+        held_out = [synonym for synonym in held_out if synonym.hpo_id in rows]
+        self.synonyms = [(synonym.text, rows[synonym.hpo_id]) for synonym in held_out]
+        self.layperson_synonyms = [(s.text, rows[s.hpo_id]) for s in held_out if s.layperson]
+        self.definitions = self._definitions(num_definitions, seed)
+        self.related = related_pairs(ontology, self.term_ids, num_pairs, seed)
+        self.uniform = uniform_pairs(len(self.term_ids), num_pairs, seed)
+        self.edges = np.array(
+            [(row, rows[parent]) for row, i in enumerate(self.term_ids) for parent in ontology.parents(i) if parent in rows]
+        ).reshape(-1, 2)
+
+    def _definitions(self, num_definitions: int | None, seed: int) -> list[tuple[str, int]]:
+        defined = [(self.ontology[i].definition, row) for row, i in enumerate(self.term_ids)]
+        defined = [(text, row) for text, row in defined if text]
+        if num_definitions is None or num_definitions >= len(defined):
+            return defined
+        chosen = np.random.default_rng(seed).choice(len(defined), size=num_definitions, replace=False)
+        return [defined[index] for index in sorted(chosen)]
+
+    def __call__(self, encoder: SupportsEncoding) -> dict[str, MetricValue]:
+        """``{synonym,layperson,definition}_to_name_hit_at_{1,5,10}``, ``spearman_lin{,_uniform}``, ``parent_child_auc``.
+
+        A kind of query of which the terms have none is left out.
+        """
+        names = encoder.encode_texts(self.names)
+        metrics: dict[str, MetricValue] = {}
+        queries = {"synonym": self.synonyms, "layperson": self.layperson_synonyms, "definition": self.definitions}
+        texts = list(dict.fromkeys(text for kind in queries.values() for text, _ in kind))
+        if texts:
+            embeds = dict(zip(texts, encoder.encode_texts(texts), strict=True))
+        for kind, items in queries.items():
+            if items:
+                vectors = np.stack([embeds[text] for text, _ in items])
+                values = rank_candidates(vectors, names, [np.array([row]) for _, row in items], KS)
+                found = ranking_metrics(f"{kind}_to_name", values, KS)
+                # one right name a query: recall equals hit
+                metrics |= {name: value for name, value in found.items() if "_hit_" in name}
+        for name, pairs in (("spearman_lin", self.related), ("spearman_lin_uniform", self.uniform)):
+            metrics[name] = self._lin_correlation(names, pairs)
+        if len(self.edges):
+            value, ci95 = auroc(cosines(names, self.edges), cosines(names, self.uniform))
+            metrics["parent_child_auc"] = MetricValue(value, ci95, len(self.edges), 0.5)
+        return metrics
+
+    def _lin_correlation(self, names: NDArray, pairs: NDArray) -> MetricValue:
+        first, second = ([self.term_ids[row] for row in column] for column in pairs.T)
+        value, ci95 = spearman(cosines(names, pairs), lin_similarities(self.ontology, first, second))
+        return MetricValue(value, ci95, len(pairs), 0.0)
+
+
+def sample_terms(
+    ontology: PhenotypeOntology, with_synonym: set[str], num_names: int | None, seed: int
+) -> tuple[str, ...]:
+    """All terms, or a seeded sample in id order, half of it from the terms with a held-out synonym where they suffice.
+
+    Raises:
+        ConfigurationError: ``num_names`` is below 2.
+    """
+    term_ids = ontology.term_ids()
+    if num_names is None or num_names >= len(term_ids):
+        return tuple(term_ids)
+    if num_names < 2:
+        raise ConfigurationError(f"`num_names` must be at least 2, got {num_names}.")
+    rng = np.random.default_rng(seed)
+    asked = [hpo_id for hpo_id in term_ids if hpo_id in with_synonym]
+    others = [hpo_id for hpo_id in term_ids if hpo_id not in with_synonym]
+    num_asked = min(len(asked), max(num_names // 2, num_names - len(others)))
+    chosen = [*rng.permutation(asked)[:num_asked], *rng.permutation(others)[: num_names - num_asked]]
+    return tuple(sorted(str(hpo_id) for hpo_id in chosen))
+
+
+def related_pairs(ontology: PhenotypeOntology, term_ids: Sequence[str], num_pairs: int, seed: int) -> NDArray:
+    """Pairs that share an ancestor below the root: the pairs of record when ``term_ids`` are all terms and seed is 0.
+
+    The record says: the first term uniform over the terms; one of its ancestors, not itself nor HP:0000118, uniform;
+    the second term uniform over that ancestor's descendants or itself, other than the first. It leaves open what
+    happens to the root and its children, which have no such ancestor, and how the draws follow one another. Ours: a
+    draw that cannot be completed is thrown away and begins anew with its first term; numpy's ``default_rng(seed)``
+    gives one integer each for the first term, the ancestor (in id order) and the second term (in id order), pair by
+    pair. In a sample of terms the first and second term come from the sample, the ancestor from the whole ontology.
+
+    Shapes: returns (num_pairs, 2) rows of ``term_ids``.
+
+    Raises:
+        ConfigurationError: Hardly any draw can be completed, as in a sample without relatives.
+    """
+    inside = set(ontology.term_ids()) - {PHENOTYPIC_ABNORMALITY}
+    ancestors = [sorted(inside.intersection(ontology.ancestors(hpo_id))) for hpo_id in term_ids]
+    below = defaultdict(list)  # ancestor -> rows of itself and its descendants, in the order of term_ids
+    for row, hpo_id in enumerate(term_ids):
+        for ancestor in (*ancestors[row], hpo_id):
+            below[ancestor].append(row)
+    position = {ancestor: {row: place for place, row in enumerate(rows)} for ancestor, rows in below.items()}
+    rng = np.random.default_rng(seed)
+    pairs: list[tuple[int, int]] = []
+    for _ in range(num_pairs * MAX_ATTEMPTS_PER_PAIR):
+        if len(pairs) == num_pairs:
+            break
+        first = int(rng.integers(len(term_ids)))
+        if not ancestors[first]:
+            continue
+        ancestor = ancestors[first][rng.integers(len(ancestors[first]))]
+        others = len(below[ancestor]) - 1
+        if others:
+            place = int(rng.integers(others))
+            pairs.append((first, below[ancestor][place + (place >= position[ancestor][first])]))  # skips the first
+    if len(pairs) < num_pairs:
+        raise ConfigurationError(
+            f"Only {len(pairs)} of {num_pairs} related pairs could be drawn from {len(term_ids)} terms: raise `num_names`."
+        )
+    return np.array(pairs)
+
+
+def uniform_pairs(num_terms: int, num_pairs: int, seed: int) -> NDArray:
+    """Pairs of two different terms, uniform. Shapes: returns (num_pairs, 2) rows."""
+    rng = np.random.default_rng(seed)
+    first = rng.integers(num_terms, size=num_pairs)
+    second = rng.integers(num_terms - 1, size=num_pairs)
+    return np.stack([first, second + (second >= first)], axis=1)
+
+
+def cosines(embeds: NDArray, pairs: NDArray) -> NDArray:
+    """Inner product of each pair of rows. Shapes: embeds (N, D), unit norm; pairs (P, 2); returns (P,)."""
+    return np.einsum("nd,nd->n", embeds[pairs[:, 0]], embeds[pairs[:, 1]])
