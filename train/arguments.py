@@ -1,0 +1,159 @@
+"""Settings of the training scripts: dataclasses, and one parser that reads YAML first and lets the command line win."""
+
+import argparse
+import dataclasses
+import re
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from transformers import HfArgumentParser
+
+from phenolip.exceptions import ConfigurationError, near_matches
+
+
+def setting(default: Any = dataclasses.MISSING, *, help: str) -> Any:
+    """A dataclass field with its help text; without a default it is required."""
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata={"help": help})
+    return field(default=default, metadata={"help": help})
+
+
+def require(condition: bool, name: str, allowed: str, value: Any) -> None:
+    """Raises the one-sentence error of a setting that is out of range."""
+    if not condition:
+        raise ConfigurationError(f"`{name}` must be {allowed}, got {value!r}.")
+
+
+@dataclass
+class RunArguments:
+    """What a run does however the model and the loss look: steps, optimiser, checkpoints, logs."""
+
+    output_dir: str = setting(help="Folder for the model, its checkpoints and logs.")
+    seed: int = setting(0, help="Seed of initialisation, sampling and augmentation.")
+    num_epochs: int = setting(1, help="Passes over the data; `max_steps` above 0 overrides it.")
+    max_steps: int = setting(-1, help="Optimiser steps in all; -1 follows `num_epochs`.")
+    batch_size: int = setting(64, help="Rows whose contrastive loss is computed together, over all processes.")
+    gradient_accumulation_steps: int = setting(1, help="Batches per optimiser step.")
+    learning_rate: float = setting(1e-5, help="Peak learning rate of pretrained weights.")
+    head_learning_rate: float = setting(1e-4, help="Peak learning rate of new layers (projections, scales).")
+    weight_decay: float = setting(0.2, help="AdamW weight decay; none on biases, norms and scales.")
+    adam_beta1: float = setting(0.9, help="AdamW beta1.")
+    adam_beta2: float = setting(0.98, help="AdamW beta2.")
+    warmup_fraction: float = setting(0.05, help="Share of the steps over which the learning rate rises from 0.")
+    final_learning_rate_fraction: float = setting(0.01, help="Learning rate at the end of the cosine, as a share.")
+    max_grad_norm: float = setting(1.0, help="Gradients are clipped to this 2-norm; 0 switches clipping off.")
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = setting(
+        "auto", help="auto = bf16 where the hardware multiplies it natively, else float32."
+    )
+    num_workers: int = setting(0, help="Processes that decode images beside each training process.")
+    save_steps: int = setting(200, help="Optimiser steps between checkpoints; 0 saves at the end only.")
+    save_total_limit: int = setting(2, help="Checkpoints kept; older ones are removed.")
+    resume: bool = setting(False, help="Go on from the newest checkpoint in `output_dir`, if there is one.")
+    stop_after_steps: int = setting(-1, help="Save and stop (exit code 75) after this many steps in all; -1 never.")
+    log_steps: int = setting(10, help="Optimiser steps between lines of log.jsonl and tracker records.")
+    report_to: list[str] = setting([], help="Trackers that Accelerate knows: tensorboard, trackio, wandb, ...")
+    num_threads: int = setting(0, help="CPU threads of each process; 0 leaves the choice to torch.")
+    debug: bool = setting(False, help="Show the traceback of a failure.")
+
+    def __post_init__(self) -> None:
+        require(
+            self.num_epochs > 0 or self.max_steps > 0, "num_epochs", "above 0 unless `max_steps` is", self.num_epochs
+        )
+        for name in ("batch_size", "gradient_accumulation_steps", "log_steps", "save_total_limit"):
+            require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
+        for name in ("learning_rate", "head_learning_rate", "weight_decay", "max_grad_norm"):
+            require(getattr(self, name) >= 0, name, "0 or above", getattr(self, name))
+        for name in ("warmup_fraction", "final_learning_rate_fraction"):
+            require(0 <= getattr(self, name) <= 1, name, "between 0 and 1", getattr(self, name))
+        for name in ("adam_beta1", "adam_beta2"):
+            require(0 <= getattr(self, name) < 1, name, "at least 0 and below 1", getattr(self, name))
+        for name in ("num_workers", "save_steps", "num_threads"):
+            require(getattr(self, name) >= 0, name, "0 or above", getattr(self, name))
+
+
+class _OneSentenceParser(HfArgumentParser):
+    """Raises ConfigurationError where argparse would print usage and leave."""
+
+    source = "the command line"
+
+    def error(self, message: str) -> None:
+        raise ConfigurationError(f"{message[:1].upper()}{message[1:]} (from {self.source}).")
+
+
+def _fold_flag(token: str) -> str:
+    """--learning-rate=1e-4 -> --learning_rate=1e-4: flags accept hyphen and underscore."""
+    match = re.match(r"(--[A-Za-z][\w-]*)(.*)", token, flags=re.DOTALL)
+    return "--" + match[1][2:].replace("-", "_") + match[2] if match else token
+
+
+def _yaml_tokens(path: Path, known: set[str]) -> list[str]:
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigurationError(f"`--config` must name a YAML file, and {path} does not exist.") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigurationError(f"{path} cannot be read as YAML: {reason}.") from None
+    if not isinstance(loaded, dict):
+        raise ConfigurationError(f"{path} must hold `field: value` lines, got {type(loaded).__name__}.")
+    tokens = []
+    for key, value in loaded.items():
+        if key not in known:
+            raise ConfigurationError(f"{path} has the unknown key '{key}'.{near_matches(str(key), known)}")
+        if value is None:
+            continue
+        if isinstance(value, dict):
+            raise ConfigurationError(f"{path}: '{key}' must be a value or a list of values, got a mapping.")
+        if isinstance(value, list):
+            tokens += [f"--{key}", *map(str, value)] if value else []
+        else:
+            tokens.append(f"--{key}={value}")
+    return tokens
+
+
+def parse(dataclass_types: tuple[type, ...], argv: list[str] | None = None, *, description: str) -> tuple[Any, ...]:
+    """Parses `--config FILE` and `--field value` into the given dataclasses; the command line wins over the file.
+
+    Args:
+        dataclass_types: One dataclass per group of settings, in the order of the result.
+        argv: Arguments without the program name; None takes those of the process.
+        description: First lines of `--help`.
+
+    Returns:
+        One instance per dataclass.
+
+    Raises:
+        ConfigurationError: Unknown key, wrong type, value out of range or missing field, naming file and field.
+    """
+    argv = [_fold_flag(token) for token in (sys.argv[1:] if argv is None else argv)]
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--config", type=Path)
+    config_path = early.parse_known_args(argv)[0].config
+
+    parser = _OneSentenceParser(dataclass_types, description=description, allow_abbrev=False)
+    parser.add_argument("--config", help="YAML file of `field: value` lines; the command line wins over it.")
+    known = {f.name for kind in dataclass_types for f in dataclasses.fields(kind)}
+    tokens = _yaml_tokens(config_path, known) if config_path else []
+    if config_path and not any(token in ("-h", "--help") for token in argv):
+        _check_file_alone(parser, tokens, config_path)
+        parser.source = f"{config_path} and the command line"
+    given = {token.split("=")[0] for token in argv if token.startswith("--")}
+    unknown = given - {f"--{name}" for name in known} - {f"--no_{name}" for name in known} - {"--config", "--help"}
+    if unknown:
+        name = min(unknown)[2:]
+        raise ConfigurationError(f"Unknown argument '--{name}'.{near_matches(name, known)}")
+    return parser.parse_args_into_dataclasses(args=tokens + argv, look_for_args_file=False)[: len(dataclass_types)]
+
+
+def _check_file_alone(parser: _OneSentenceParser, tokens: list[str], path: Path) -> None:
+    """Types of the file's values, so that an error names the file; required fields may still come later."""
+    parser.source = str(path)
+    required = [action for action in parser._actions if action.required]
+    for action in required:
+        action.required = False
+    parser.parse_known_args(tokens)
+    for action in required:
+        action.required = True

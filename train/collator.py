@@ -1,0 +1,69 @@
+"""Samples of one batch -> tensors."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+
+class TextTokenizer:
+    """Tokenises texts, padded on the right to the longest of the batch and cut at `max_length` tokens."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
+        self.tokenizer, self.max_length = tokenizer, max_length
+
+    def __call__(self, texts: list[str]) -> dict[str, torch.Tensor]:
+        encoded = self.tokenizer(
+            texts, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt", padding_side="right"
+        )
+        return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
+
+
+class ConceptCollator:
+    """Stage 1: samples of `ConceptTexts` -> input_ids and attention_mask (n, L), concept_ids (n,)."""
+
+    def __init__(self, tokenize: TextTokenizer) -> None:
+        self.tokenize = tokenize
+
+    def __call__(self, samples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        batch = self.tokenize([text for sample in samples for text in sample["texts"]])
+        ids = [sample["concept_id"] for sample in samples for _ in sample["texts"]]
+        return {**batch, "concept_ids": torch.tensor(ids)}
+
+
+class PairCollator:
+    """Stage 2: samples of `ImageTextPairs` -> the batch that `ImageTextObjective` takes.
+
+    Args:
+        columns: Name -> one entry per row of the data, such as group_ids (N, 2) or knowledge_embeds (N, D).
+        labels: Row numbers -> (n, C) bool; None without the name loss.
+        captions: Caption of every row, tokenised here; None where `columns` holds caption_pooled.
+        tokenize: Tokeniser of the captions.
+        constants: Tensors that go into every batch as they are, such as name_pooled (C, D).
+    """
+
+    def __init__(
+        self,
+        columns: dict[str, np.ndarray],
+        *,
+        labels: Callable[[list[int]], torch.Tensor] | None = None,
+        captions: list[str] | None = None,
+        tokenize: TextTokenizer | None = None,
+        constants: dict[str, torch.Tensor] | None = None,
+    ) -> None:
+        self.columns, self.labels, self.captions = columns, labels, captions
+        self.tokenize, self.constants = tokenize, constants or {}
+
+    def __call__(self, samples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        rows = [sample["row"] for sample in samples]
+        pixels = torch.from_numpy(np.stack([sample["image"] for sample in samples])).permute(0, 3, 1, 2)
+        batch = {"pixels": pixels, **self.constants}
+        batch |= {name: torch.from_numpy(np.asarray(column[rows])) for name, column in self.columns.items()}
+        if self.labels is not None:
+            batch["labels"] = self.labels(rows)
+        if self.captions is not None:
+            tokens = self.tokenize([self.captions[row] for row in rows])
+            batch |= {f"caption_{name}": tensor for name, tensor in tokens.items()}
+        return batch

@@ -1,0 +1,177 @@
+"""Rows in, samples out: which rows form each batch, and what a row becomes in a given epoch.
+
+Both are pure functions of (seed, epoch, row), so that a run can go on from any step without replaying the earlier ones,
+and any number of workers or processes sees the same samples.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from phenolip.datasets_scripts.images import decode_image
+from phenolip.exceptions import ConfigurationError, DataError
+from phenolip.ontology.graph import PhenotypeOntology
+from phenolip.ontology.text import knowledge_texts
+
+Key = tuple[int, int]  # epoch, row
+
+
+class EpochPlan:
+    """Shuffled batches of row numbers, split evenly over processes; the rows left over by an epoch are dropped.
+
+    Args:
+        num_rows: Rows in the data.
+        batch_size: Rows of one batch over all processes; lowered to `num_rows` where the data is smaller.
+        seed: With the epoch, fixes the order.
+        rank, world_size: This process and how many there are.
+    """
+
+    def __init__(self, num_rows: int, batch_size: int, *, seed: int, rank: int = 0, world_size: int = 1) -> None:
+        if num_rows < 2:
+            raise DataError(f"Contrastive training needs at least 2 rows, got {num_rows}.")
+        self.num_rows = num_rows
+        self.batch_size = min(batch_size, num_rows) // world_size * world_size
+        if self.batch_size == 0:
+            raise ConfigurationError(f"`batch_size` must be at least the {world_size} processes, got {batch_size}.")
+        self.seed, self.rank, self.world_size = seed, rank, world_size
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Full batches in one pass over the rows."""
+        return self.num_rows // self.batch_size
+
+    def batch(self, index: int) -> list[Key]:
+        """Keys of this process's share of batch `index`, counted over the whole run."""
+        epoch, place = divmod(index, self.batches_per_epoch)
+        rows = self._order(epoch)[place * self.batch_size : (place + 1) * self.batch_size]
+        share = self.batch_size // self.world_size
+        return [(epoch, int(row)) for row in rows[self.rank * share : (self.rank + 1) * share]]
+
+    def _order(self, epoch: int) -> np.ndarray:
+        if getattr(self, "_cached_epoch", None) != epoch:
+            self._cached_order = np.random.default_rng([self.seed, epoch]).permutation(self.num_rows)
+            self._cached_epoch = epoch
+        return self._cached_order
+
+    def loader(
+        self, samples: Sequence, collate: Callable, *, first_batch: int, num_batches: int, num_workers: int
+    ) -> DataLoader:
+        """Batches `first_batch` to `num_batches` of the run, in order."""
+        return DataLoader(
+            samples,
+            batch_sampler=_Batches(self, first_batch, num_batches),
+            collate_fn=collate,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # else each iterator would draw from the global generator
+        )
+
+
+@dataclass(frozen=True)
+class _Batches:
+    plan: EpochPlan
+    first: int
+    last: int
+
+    def __len__(self) -> int:
+        return max(0, self.last - self.first)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        return (self.plan.batch(index) for index in range(self.first, self.last))
+
+
+class ConceptTexts:
+    """Stage 1 samples: some texts of one phenotype, drawn anew each epoch.
+
+    Args:
+        ontology: Source of terms and texts.
+        hpo_ids: Terms to draw from; a sample's `concept_id` is its place in this list.
+        texts_per_concept: Texts drawn for each term, of different kinds while kinds last.
+        scopes: Synonym scopes used as texts.
+        seed: With epoch and row, fixes the draw.
+        name_first: The first text of a term is always its name.
+    """
+
+    def __init__(
+        self,
+        ontology: PhenotypeOntology,
+        hpo_ids: Sequence[str],
+        *,
+        texts_per_concept: int,
+        scopes: Sequence[str],
+        seed: int,
+        name_first: bool = False,
+    ) -> None:
+        self.hpo_ids = list(hpo_ids)
+        self.texts_per_concept, self.seed, self.name_first = texts_per_concept, seed, name_first
+        self.texts: list[dict[str, list[str]]] = []
+        for hpo_id in self.hpo_ids:
+            by_kind: dict[str, list[str]] = {}
+            for text in knowledge_texts(ontology, hpo_id, scopes=tuple(scopes), exclude_held_out=True):
+                by_kind.setdefault(text.kind, []).append(text.text)
+            self.texts.append(by_kind)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __getitem__(self, key: Key) -> dict[str, Any]:
+        epoch, row = key
+        rng = np.random.default_rng([self.seed, epoch, row])
+        by_kind = self.texts[row]
+        kinds = [kind for kind in by_kind if not (self.name_first and kind == "name")]
+        rng.shuffle(kinds)
+        if self.name_first:
+            kinds.insert(0, "name")
+        # Once every kind is used, kinds come round again; with a single text, a term repeats it.
+        chosen = (kinds * self.texts_per_concept)[: self.texts_per_concept]
+        return {"concept_id": row, "texts": [by_kind[kind][rng.integers(len(by_kind[kind]))] for kind in chosen]}
+
+
+class ImageTextPairs:
+    """Stage 2 samples: an augmented uint8 image, its caption and row numbers.
+
+    Args:
+        rows: Table from `load_pairs`.
+        image_size: Side of the square image in pixels.
+        min_crop_area: Smallest share of the image that a random crop keeps; 1 switches cropping off. Images are never
+            mirrored: laterality is a finding.
+        color_jitter: Largest relative change of brightness and contrast.
+        seed: With epoch and row, fixes the augmentation.
+    """
+
+    def __init__(
+        self, rows: Dataset, *, image_size: int, min_crop_area: float, color_jitter: float, seed: int
+    ) -> None:
+        self.rows, self.image_size, self.seed = rows, image_size, seed
+        self.min_crop_area, self.color_jitter = min_crop_area, color_jitter
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: Key) -> dict[str, Any]:
+        epoch, row = key
+        rng = np.random.default_rng([self.seed, epoch, row])
+        image = decode_image(self.rows[row]["image"])
+        return {"row": row, "image": self.augment(image, rng)}
+
+    def augment(self, image: Image.Image, rng: np.random.Generator) -> np.ndarray:
+        """Random crop of the frame, resized to a square, with brightness and contrast changed: (S, S, 3) uint8."""
+        width, height = image.size
+        area = rng.uniform(self.min_crop_area, 1.0)
+        stretch = np.exp(rng.uniform(-0.5, 0.5) * (1.0 - area))  # full frames are not stretched
+        share_x, share_y = min(1.0, np.sqrt(area) * stretch), min(1.0, np.sqrt(area) / stretch)
+        left, top = rng.uniform(0, 1 - share_x) * width, rng.uniform(0, 1 - share_y) * height
+        box = (left, top, left + share_x * width, top + share_y * height)
+        resized = image.resize((self.image_size, self.image_size), Image.Resampling.BICUBIC, box=box)
+        pixels = np.asarray(resized, dtype=np.float32)
+        if self.color_jitter:
+            brightness, contrast = 1 + rng.uniform(-self.color_jitter, self.color_jitter, size=2)
+            pixels = (pixels - pixels.mean()) * contrast + pixels.mean() * brightness
+        return pixels.clip(0, 255).astype(np.uint8)

@@ -1,0 +1,57 @@
+"""What the entry scripts share: how they fail, and the record that they leave beside a model."""
+
+import os
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from phenolip.exceptions import ConfigurationError, PhenoLIPError
+from phenolip.ontology.graph import PhenotypeOntology
+from phenolip.provenance import git_commit, hardware, package_versions, write_json
+
+
+def run_entry_point(main: Callable[[], None]) -> None:
+    """Runs a script: a user's mistake ends it with one sentence and exit code 2 (the call) or 1 (the work)."""
+    try:
+        main()
+    except PhenoLIPError as error:
+        if "--debug" in sys.argv:
+            raise
+        if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+            sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(2 if isinstance(error, ConfigurationError) else 1) from None
+
+
+def write_run_record(
+    output_dir: Path,
+    stage: str,
+    settings: dict[str, Any],
+    ontology: PhenotypeOntology,
+    data: dict[str, Any] | None = None,
+) -> None:
+    """Writes run.yaml, the resolved settings, and run.json, their provenance.
+
+    Args:
+        output_dir: The model folder.
+        stage: "stage1" or "stage2".
+        settings: Every field of the run; a valid `--config` file.
+        ontology: The release that was used.
+        data: Name, revision and row count of the training data.
+    """
+    with open(output_dir / "run.yaml", "w", encoding="utf-8") as file:
+        yaml.safe_dump(settings, file, sort_keys=False)
+    record = {
+        "stage": stage,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "hpo_release": ontology.release,
+        "hpo_sha256": ontology.sha256,
+        "data": data or {},
+        "git_commit": git_commit(),
+        "packages": package_versions(),
+        "hardware": hardware(),
+    }
+    write_json(output_dir / "run.json", record)

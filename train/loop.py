@@ -1,0 +1,273 @@
+"""The training loop: accumulation, precision, checkpoints, exact resume, logs. It knows nothing of towers or losses."""
+
+import contextlib
+import json
+import math
+import os
+import re
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import nn
+from tqdm.auto import tqdm
+
+from phenolip.exceptions import ConfigurationError, DataError
+from phenolip.provenance import write_json
+from phenolip.train.arguments import RunArguments
+from phenolip.train.data import EpochPlan
+from phenolip.train.optimizer import build_optimizer, learning_rate_factor, set_learning_rate
+
+PREEMPTED_EXIT_CODE = 75
+
+
+class Preempted(SystemExit):
+    """Raised after a checkpoint is saved because the run was asked to stop; exits with code 75."""
+
+    def __init__(self) -> None:
+        super().__init__(PREEMPTED_EXIT_CODE)
+
+
+def build_accelerator(run: RunArguments) -> Accelerator:
+    """Accelerator with the run's precision, threads, seed and trackers."""
+    if run.num_threads:
+        torch.set_num_threads(run.num_threads)
+    on_cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    accelerator = Accelerator(
+        cpu=on_cpu or None,
+        mixed_precision=native_precision(run.mixed_precision),
+        log_with=run.report_to or None,
+        project_dir=run.output_dir,
+    )
+    set_seed(run.seed)
+    return accelerator
+
+
+def native_precision(choice: str) -> str:
+    """Resolves "auto": bf16 where the hardware multiplies it natively (CUDA from Ampere, CPUs with AMX), else "no"."""
+    if choice != "auto":
+        return choice
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
+    return "bf16" if torch.cpu.get_capabilities().get("amx_bf16", False) else "no"
+
+
+class TrainingLoop:
+    """Optimises an objective over the batches of a plan.
+
+    Args:
+        objective: Module whose forward(batch) returns {"loss": scalar, other name: scalar to log}.
+        samples: Indexed by the keys of `plan`.
+        collate: Samples -> batch of tensors.
+        plan: Which rows form each batch.
+        run: Settings of the run.
+        accelerator: From `build_accelerator`.
+        identity: What must be equal for a checkpoint to be resumed (data revision, model, loss), as plain JSON.
+    """
+
+    def __init__(
+        self,
+        objective: nn.Module,
+        samples: Sequence,
+        collate: Callable,
+        plan: EpochPlan,
+        run: RunArguments,
+        accelerator: Accelerator,
+        identity: dict[str, Any],
+    ) -> None:
+        self.samples, self.collate, self.plan, self.run = samples, collate, plan, run
+        self.accelerator, self.identity = accelerator, identity
+        accumulation = run.gradient_accumulation_steps
+        if run.max_steps > 0:
+            self.num_steps = run.max_steps
+        else:
+            self.num_steps = max(1, run.num_epochs * plan.batches_per_epoch // accumulation)
+        self.step = 0
+        self.output_dir = Path(run.output_dir)
+        self.objective, self.optimizer = accelerator.prepare(objective, build_optimizer(objective, run))
+        self._stop = threading.Event()
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        """Folder that holds one folder per checkpoint."""
+        return self.output_dir / "checkpoints"
+
+    def fit(self) -> nn.Module:
+        """Trains to the last step and returns the unwrapped objective.
+
+        Raises:
+            Preempted: After saving, when SIGTERM came or `stop_after_steps` was reached.
+        """
+        if self.run.resume:
+            self._load_newest()
+        elif self.accelerator.is_main_process:
+            shutil.rmtree(self.checkpoint_dir, ignore_errors=True)
+            (self.output_dir / "log.jsonl").unlink(missing_ok=True)
+        self.accelerator.wait_for_everyone()
+        self.accelerator.init_trackers("phenolip", config=_plain(vars(self.run)))
+        self.objective.train()
+        with _on_terminate(self._stop), self._progress() as progress:
+            self._run_steps(progress)
+        self.accelerator.end_training()
+        return self.accelerator.unwrap_model(self.objective)
+
+    def _run_steps(self, progress: tqdm) -> None:
+        accumulation = self.run.gradient_accumulation_steps
+        batches = self._batches()
+        started, first_step = time.monotonic(), self.step
+        totals: dict[str, torch.Tensor] = {}
+        num_summed = 0  # steps in `totals`; a resumed run may start within a logging interval
+        for _ in range(self.step, self.num_steps):
+            set_learning_rate(self.optimizer, self._learning_rate_factor())
+            for micro_step in range(accumulation):
+                for name, value in self._backward(next(batches), last=micro_step == accumulation - 1).items():
+                    totals[name] = totals.get(name, 0) + value.detach().float() / accumulation
+            if self.run.max_grad_norm:
+                self.accelerator.clip_grad_norm_(self.objective.parameters(), self.run.max_grad_norm)
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+            self.step, num_summed = self.step + 1, num_summed + 1
+            progress.update()
+            if self.step % self.run.log_steps == 0 or self.step == self.num_steps:
+                rate = (self.step - first_step) * accumulation * self.plan.batch_size / (time.monotonic() - started)
+                self._log({name: float(total) / num_summed for name, total in totals.items()}, rate, progress)
+                totals, num_summed = {}, 0
+            stop = self._asked_to_stop()
+            if stop or (self.run.save_steps and self.step % self.run.save_steps == 0 and self.step < self.num_steps):
+                self._save()
+            if stop:
+                raise Preempted
+
+    def _backward(self, batch: dict[str, torch.Tensor], *, last: bool) -> dict[str, torch.Tensor]:
+        """Adds one batch's gradient; processes synchronise at the last batch of a step only."""
+        batch = {name: tensor.to(self.accelerator.device, non_blocking=True) for name, tensor in batch.items()}
+        waits = contextlib.nullcontext() if last else self.accelerator.no_sync(self.objective)
+        with waits:
+            losses = self.objective(batch)  # under the run's precision, once prepared
+            self.accelerator.backward(losses["loss"] / self.run.gradient_accumulation_steps)
+        return losses
+
+    def _batches(self) -> Iterator[dict[str, torch.Tensor]]:
+        accumulation = self.run.gradient_accumulation_steps
+        return iter(
+            self.plan.loader(
+                self.samples,
+                self.collate,
+                first_batch=self.step * accumulation,
+                num_batches=self.num_steps * accumulation,
+                num_workers=self.run.num_workers,
+            )
+        )
+
+    def _learning_rate_factor(self) -> float:
+        run = self.run
+        return learning_rate_factor(self.step, self.num_steps, run.warmup_fraction, run.final_learning_rate_fraction)
+
+    def _progress(self) -> tqdm:
+        return tqdm(
+            total=self.num_steps,
+            initial=self.step,
+            desc=self.output_dir.name,
+            unit="step",
+            disable=not self.accelerator.is_main_process,
+            dynamic_ncols=True,
+        )
+
+    def _log(self, means: dict[str, float], rows_per_second: float, progress: tqdm) -> None:
+        """Writes the means since the last line; the loop waits for the device nowhere else, so NaN is caught here."""
+        if not all(math.isfinite(value) for value in means.values()):
+            raise DataError(
+                f"The loss is not finite at step {self.step} ({means}); lower `learning_rate` or set `mixed_precision: no`."
+            )
+        record = {
+            "step": self.step,
+            "epoch": round(self.step * self.run.gradient_accumulation_steps / self.plan.batches_per_epoch, 4),
+            **{name: round(value, 6) for name, value in means.items()},
+            "learning_rate_factor": round(self._learning_rate_factor(), 6),
+            "samples_per_second": round(rows_per_second, 2),
+        }
+        self.accelerator.log(record, step=self.step)
+        if self.accelerator.is_main_process:
+            progress.set_postfix(loss=f"{means['loss']:.4f}", samples_per_s=f"{rows_per_second:.1f}")
+            self.output_dir.mkdir(parents=True, exist_ok=True)
+            with open(self.output_dir / "log.jsonl", "a", encoding="utf-8") as log:
+                log.write(json.dumps(record) + "\n")
+
+    def _asked_to_stop(self) -> bool:
+        """Whether any process was told to stop: all must agree, since saving is collective."""
+        stop = torch.tensor(float(self._stop.is_set() or self.step == self.run.stop_after_steps))
+        if self.accelerator.num_processes > 1:
+            stop = self.accelerator.reduce(stop.to(self.accelerator.device), "sum")
+        return bool(stop > 0) and self.step < self.num_steps
+
+    def _save(self) -> None:
+        """Writes step_N under a temporary name, then renames it and drops the oldest beyond the limit."""
+        final = self.checkpoint_dir / f"step_{self.step:08d}"
+        partial = self.checkpoint_dir / f".{final.name}.partial"
+        if self.accelerator.is_main_process:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+        self.accelerator.wait_for_everyone()
+        self.accelerator.save_state(str(partial))
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            write_json(partial / "progress.json", {"step": self.step, "num_steps": self.num_steps, **self.identity})
+            shutil.rmtree(final, ignore_errors=True)
+            os.replace(partial, final)
+            for stale in self._checkpoints()[: -self.run.save_total_limit]:
+                shutil.rmtree(stale, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+
+    def _checkpoints(self) -> list[Path]:
+        if not self.checkpoint_dir.is_dir():
+            return []
+        return sorted(path for path in self.checkpoint_dir.iterdir() if re.fullmatch(r"step_\d{8}", path.name))
+
+    def _load_newest(self) -> None:
+        checkpoints = self._checkpoints()
+        if not checkpoints:
+            return
+        progress = json.loads((checkpoints[-1] / "progress.json").read_text(encoding="utf-8"))
+        expected = {"num_steps": self.num_steps, **self.identity}
+        changed = [name for name, value in expected.items() if progress.get(name) != _plain(value)]
+        if changed:
+            raise ConfigurationError(
+                f"{checkpoints[-1]} was made with another {', '.join(changed)}; use the same settings and data, "
+                "or another `output_dir`."
+            )
+        self.accelerator.load_state(str(checkpoints[-1]))
+        self.step = progress["step"]
+        self._trim_log()
+
+    def _trim_log(self) -> None:
+        """Drops log lines past the checkpoint: the resumed run writes them again."""
+        path = self.output_dir / "log.jsonl"
+        if self.accelerator.is_main_process and path.exists():
+            lines = path.read_text(encoding="utf-8").splitlines()
+            kept = [line for line in lines if json.loads(line)["step"] <= self.step]
+            path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON gives it back, so that a saved and a fresh one compare equal."""
+    return json.loads(json.dumps(value, default=str))
+
+
+@contextlib.contextmanager
+def _on_terminate(stop: threading.Event) -> Iterator[None]:
+    """Lets SIGTERM finish the step under way and save, where signals can be handled (the main thread)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

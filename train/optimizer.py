@@ -1,0 +1,53 @@
+"""AdamW groups and the learning rate as a function of the step."""
+
+import math
+
+import torch
+from torch import nn
+
+from phenolip.train.arguments import RunArguments
+
+
+def build_optimizer(objective: nn.Module, run: RunArguments) -> torch.optim.AdamW:
+    """AdamW with two learning rates (pretrained tower, new layers) and no decay on biases, norms and scales.
+
+    A parameter belongs to a pretrained tower when ".tower." is in its name; a group keeps its peak learning rate
+    under "peak".
+    """
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in objective.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((".tower." in name, parameter.ndim >= 2), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": parameters,
+                "peak": run.learning_rate if pretrained else run.head_learning_rate,
+                "weight_decay": run.weight_decay if decays else 0.0,
+            }
+            for (pretrained, decays), parameters in groups.items()
+        ],
+        lr=run.head_learning_rate,
+        betas=(run.adam_beta1, run.adam_beta2),
+        fused=True,
+    )
+
+
+def learning_rate_factor(step: int, num_steps: int, warmup_fraction: float, final_fraction: float) -> float:
+    """Share of the peak at optimiser step `step` (from 0): linear warm-up, then half a cosine to `final_fraction`.
+
+    Example:
+        >>> [round(learning_rate_factor(step, 10, 0.2, 0.0), 2) for step in (0, 1, 2, 6, 10)]
+        [0.5, 1.0, 1.0, 0.5, 0.0]
+    """
+    warmup_steps = round(warmup_fraction * num_steps)
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    progress = (step - warmup_steps) / max(1, num_steps - warmup_steps)
+    return final_fraction + (1 - final_fraction) * (1 + math.cos(math.pi * min(1.0, progress))) / 2
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Sets every group's learning rate to `factor` times its peak."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * factor

@@ -1,0 +1,16 @@
+"""Which rows are the same caption or the same image, so that they are not taken for negatives of each other."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def duplicate_groups(captions: Sequence[str], image_hashes: Sequence[str]) -> np.ndarray:
+    """Group numbers of each row: rows of one caption (case and spaces folded) share the first, of one image the second.
+
+    Returns:
+        (N, 2) int64, columns caption and image.
+    """
+    folded = [" ".join(caption.casefold().split()) for caption in captions]
+    columns = [np.unique(np.asarray(values, dtype=str), return_inverse=True)[1] for values in (folded, image_hashes)]
+    return np.stack(columns, axis=1).astype(np.int64)

@@ -1,0 +1,127 @@
+"""The frozen text encoders of Stage 2 and the store of what they say about each text."""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+from transformers import AutoTokenizer
+
+from phenolip.exceptions import ConfigurationError
+from phenolip.modeling_phenolip import PhenoLIPTextModel
+from phenolip.train.collator import TextTokenizer
+
+
+def module_fingerprint(module: nn.Module) -> str:
+    """sha256 over the names and bytes of a module's weights, first 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
+
+
+class TextFeatureStore:
+    """Rows of a frozen encoder's output on disk, one per distinct text, memory-mapped.
+
+    Args:
+        folder: Where the two arrays are kept; one folder per encoder.
+        encode: Distinct texts -> (n, D) float32. Called once, for the texts that the store lacks.
+    """
+
+    def __init__(self, folder: str | Path, encode: Callable[[list[str]], np.ndarray]) -> None:
+        self.folder, self.encode = Path(folder), encode
+
+    def features(self, texts: Sequence[str]) -> np.ndarray:
+        """(len(texts), D) float32, in the order given; equal texts share a row of the store."""
+        keys = np.array([hashlib.sha256(text.encode()).digest()[:16] for text in texts], dtype="V16")
+        distinct, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+        stored_keys, stored = self._load()
+        missing = first if stored_keys is None else first[~np.isin(distinct, stored_keys)]
+        if len(missing):
+            added = self.encode([texts[place] for place in missing])
+            if stored_keys is None:
+                stored_keys, stored = keys[missing], added
+            else:
+                stored_keys = np.concatenate([stored_keys, keys[missing]])
+                stored = np.concatenate([stored, added])
+            self._write(stored_keys, stored)
+        order = np.argsort(stored_keys)
+        places = order[np.searchsorted(stored_keys[order], distinct)]
+        return np.asarray(stored[places[inverse]], dtype=np.float32)
+
+    def _load(self) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
+        keys_path, features_path = self.folder / "keys.npy", self.folder / "features.npy"
+        if not (keys_path.exists() and features_path.exists()):
+            return None, None
+        keys = np.load(keys_path, allow_pickle=False)
+        features = np.load(features_path, mmap_mode="r", allow_pickle=False)
+        if len(keys) != len(features):  # a run was stopped between the two renames: compute anew
+            return None, None
+        return keys.view("V16").ravel(), features
+
+    def _write(self, keys: np.ndarray, features: np.ndarray) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        plain_keys = np.frombuffer(keys.tobytes(), dtype=np.uint8).reshape(-1, 16)
+        for name, array in (("features", features.astype(np.float32)), ("keys", plain_keys)):
+            partial = self.folder / f".{name}.{os.getpid()}.npy"
+            np.save(partial, array, allow_pickle=False)
+            os.replace(partial, self.folder / f"{name}.npy")
+
+
+@torch.no_grad()
+def encode_texts(
+    text_model: nn.Module,
+    tokenize: TextTokenizer,
+    texts: list[str],
+    *,
+    field: str,
+    batch_size: int = 64,
+    description: str = "texts",
+) -> np.ndarray:
+    """Runs a text model over texts, longest first so that a batch is hardly padded.
+
+    Args:
+        text_model: PhenoLIPTextModel.
+        tokenize: Its tokeniser.
+        texts: Any strings.
+        field: Output to keep, "text_embeds" (after projection, unit norm) or "pooler_output" (before).
+        batch_size: Texts encoded together.
+        description: Label of the progress bar.
+
+    Returns:
+        (len(texts), D) float32 in the order of `texts`.
+    """
+    device = next(text_model.parameters()).device
+    was_training = text_model.training
+    text_model.eval()
+    order = sorted(range(len(texts)), key=lambda place: -len(texts[place]))
+    features: list[torch.Tensor] = []
+    for start in tqdm(range(0, len(order), batch_size), desc=description, unit="batch", dynamic_ncols=True):
+        batch = tokenize([texts[place] for place in order[start : start + batch_size]])
+        output = text_model(**{name: tensor.to(device) for name, tensor in batch.items()})
+        features.append(output[field].float().cpu())
+    text_model.train(was_training)
+    in_order = torch.empty_like(torch.cat(features))
+    in_order[order] = torch.cat(features)
+    return in_order.numpy()
+
+
+def load_teacher(path: str | Path, max_length: int) -> tuple[PhenoLIPTextModel, TextTokenizer]:
+    """The frozen knowledge encoder of a Stage 1 folder, and its tokeniser.
+
+    Raises:
+        ConfigurationError: The folder is missing or holds no PhenoLIPTextModel.
+    """
+    try:
+        teacher = PhenoLIPTextModel.from_pretrained(path)
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"`knowledge_encoder` must be a Stage 1 folder or Hub id, got '{path}': {str(error).splitlines()[0]}"
+        ) from None
+    return teacher.requires_grad_(False).eval(), TextTokenizer(tokenizer, max_length)
