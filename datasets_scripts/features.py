@@ -1,0 +1,84 @@
+"""Column names and types of every table that the parts of PhenoLIP hand to each other.
+
+Pixels count from the top left corner of the image file; character offsets count Unicode code points of ``caption``.
+"""
+
+from datasets import Features, Image, List, Value
+
+_TEXT = Value("string")
+
+#: One image and its text, with where both come from. ``caption`` is the text to train on.
+PAIRS = Features(
+    {
+        "image": Image(),
+        "caption": _TEXT,
+        "caption_raw": _TEXT,
+        "subcaption": _TEXT,
+        "phenotypes": List(
+            {
+                "hpo_id": _TEXT,
+                "name": _TEXT,
+                "scope": _TEXT,
+                "surface": _TEXT,
+                "start": Value("int32"),
+                "end": Value("int32"),
+                "assertion": _TEXT,
+                "score": Value("float32"),
+                "method": _TEXT,
+            }
+        ),
+        "findings": List(
+            {"category": _TEXT, "severity": _TEXT, "location": _TEXT, "assertion": _TEXT, "hpo_id": _TEXT}
+        ),
+        "modality": _TEXT,
+        "pmcid": _TEXT,
+        "version": _TEXT,
+        "figure_id": _TEXT,
+        "subfigure_id": _TEXT,
+        "bbox_xyxy": List(Value("int32")),
+        "license": _TEXT,
+        "license_url": _TEXT,
+        "url": _TEXT,
+        "sha256": _TEXT,
+        "phash": _TEXT,
+        "split": _TEXT,
+    }
+)
+
+#: One phenotype of an ontology release.
+TERMS = Features(
+    {
+        "hpo_id": _TEXT,
+        "name": _TEXT,
+        "definition": _TEXT,
+        "comment": _TEXT,
+        "synonyms": List({"text": _TEXT, "scope": _TEXT, "type": _TEXT}),
+        "parents": List(_TEXT),
+        "alt_ids": List(_TEXT),
+        "xrefs": List(_TEXT),
+        "depth": Value("int32"),
+        "information_content": Value("float64"),
+        "system_ids": List(_TEXT),
+        "release": _TEXT,
+    }
+)
+
+#: One edge of the ontology graph, from child to parent.
+RELATIONS = Features({"child_id": _TEXT, "parent_id": _TEXT, "predicate": _TEXT})
+
+#: One row of the benchmark. ``phenotypes[i]`` is the name of ``hpo_ids[i]``; ``source`` is the row's id where it came from.
+PHENOBENCH = Features(
+    {"image": Image(), "caption": _TEXT, "phenotypes": List(_TEXT), "hpo_ids": List(_TEXT), "source": _TEXT}
+)
+
+#: What ``load_pairs`` returns: images undecoded, labels as current ontology ids, and what identifies a row.
+LOADED_PAIRS = Features(
+    {
+        "image": Image(decode=False),
+        "caption": _TEXT,
+        "phenotypes": List(_TEXT),
+        "hpo_ids": List(_TEXT),
+        "sha256": _TEXT,
+        "row_id": _TEXT,
+    }
+)

@@ -1,0 +1,116 @@
+"""Train and validation without leaks: rows that share a caption, an image or a near copy of one stay together.
+
+The grouping is ours; the 64-bit perceptual hash is ``imagehash.phash``.
+"""
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import datasets
+import imagehash
+import numpy as np
+from tqdm.auto import tqdm
+
+from phenolip.datasets_scripts.images import decode_image
+from phenolip.exceptions import DataError
+
+_CHUNK = 1024  # rows compared with all others at once
+
+
+def split_by_group(
+    dataset: datasets.Dataset,
+    *,
+    validation_fraction: float = 0.15,
+    seed: int = 0,
+    max_phash_distance: int = 4,
+) -> tuple[datasets.Dataset, datasets.Dataset]:
+    """Split the rows of ``load_pairs`` by group.
+
+    Two rows are in one group if their captions are equal when case and spaces are folded, their image files are
+    equal, or their perceptual hashes differ in few bits; so are rows that a chain of such pairs joins. The order of
+    the groups depends on the seed and on their contents alone, not on the order of the rows.
+
+    Args:
+        dataset: Rows with ``image``, ``caption`` and ``sha256``.
+        validation_fraction: Share of rows for validation, above 0 and below 1; met to within one group.
+        seed: Which of the possible splits.
+        max_phash_distance: Bits of 64 in which the hashes of near copies may differ; -1 compares no images.
+
+    Returns:
+        Train and validation, each in the order of ``dataset``.
+    """
+    if not 0 < validation_fraction < 1:
+        raise DataError(f"`validation_fraction` must be above 0 and below 1, got {validation_fraction}.")
+    if not -1 <= max_phash_distance <= 64:
+        raise DataError(f"`max_phash_distance` must be between -1 and 64 bits, got {max_phash_distance}.")
+    file_hashes = dataset["sha256"][:]
+    groups = group_rows(dataset, max_phash_distance=max_phash_distance)
+    members = np.split(np.argsort(groups, kind="stable"), np.cumsum(np.bincount(groups))[:-1])
+    members.sort(key=lambda rows: _rank(seed, min(file_hashes[row] for row in rows)))
+    if len(members) < 2:
+        raise DataError(f"The data cannot be split: its {len(dataset)} rows form {len(members)} group of near copies.")
+    target = max(1, round(validation_fraction * len(dataset)))
+    chosen: list[np.ndarray] = []
+    room = target
+    for rows in members:
+        if len(rows) <= room:
+            chosen.append(rows)
+            room -= len(rows)
+    validation = np.sort(np.concatenate(chosen or [min(members, key=len)]))
+    train = np.setdiff1d(np.arange(len(dataset)), validation)
+    return dataset.select(train), dataset.select(validation)
+
+
+def group_rows(dataset: datasets.Dataset, *, max_phash_distance: int = 4) -> np.ndarray:
+    """Group number of each row, counted from 0 in the order of first appearance; see ``split_by_group``."""
+    links = _equal_pairs([" ".join(caption.split()).casefold() for caption in dataset["caption"]])
+    links += _equal_pairs(dataset["sha256"][:])
+    if max_phash_distance >= 0:
+        links += _near_pairs(perceptual_hashes(dataset), max_phash_distance)
+    parents = list(range(len(dataset)))
+
+    def root(row: int) -> int:
+        while parents[row] != row:
+            parents[row] = parents[parents[row]]
+            row = parents[row]
+        return row
+
+    for one, other in links:
+        low, high = sorted((root(one), root(other)))
+        parents[high] = low  # the root is the first row of its group
+    roots = [root(row) for row in range(len(dataset))]
+    return np.unique(roots, return_inverse=True)[1]
+
+
+def perceptual_hashes(dataset: datasets.Dataset) -> np.ndarray:
+    """The 64-bit perceptual hash of each image, as (N,) uint64."""
+
+    def compute(row: int) -> np.uint64:
+        bits = imagehash.phash(decode_image(dataset[row]["image"])).hash
+        return np.packbits(bits.ravel()).view(">u8")[0]
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        hashes = pool.map(compute, range(len(dataset)))
+        bar = tqdm(hashes, total=len(dataset), desc="Hashing images", unit="image", disable=None)
+        return np.fromiter(bar, dtype=np.uint64, count=len(dataset))
+
+
+def _equal_pairs(keys: list[str]) -> list[tuple[int, int]]:
+    first: dict[str, int] = {}
+    return [(before, row) for row, key in enumerate(keys) if (before := first.setdefault(key, row)) != row]
+
+
+def _near_pairs(hashes: np.ndarray, max_distance: int) -> list[tuple[int, int]]:
+    """Pairs of rows, chained per hash value, whose hashes differ in at most ``max_distance`` bits."""
+    values, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+    pairs = [(int(first[value]), row) for row, value in enumerate(inverse) if first[value] != row]
+    for start in range(0, len(values), _CHUNK):
+        block = values[start : start + _CHUNK, None] ^ values[None, start:]  # (chunk, the rest)
+        near = np.argwhere(np.bitwise_count(block) <= max_distance) + start
+        pairs += [(int(first[one]), int(first[other])) for one, other in near if one < other]
+    return pairs
+
+
+def _rank(seed: int, key: str) -> str:
+    return hashlib.sha256(f"{seed}\t{key}".encode()).hexdigest()
