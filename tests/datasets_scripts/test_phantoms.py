@@ -1,0 +1,165 @@
+"""Phantoms: terms that exist, images that repeat, captions that say what is drawn, folders that are whole."""
+
+import hashlib
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from phenolip.datasets_scripts.phantoms import (
+    MANIFEST,
+    PHANTOM_TERMS,
+    SCENES,
+    SIGNS,
+    generate,
+    phantom,
+    write_imagefolder,
+)
+from phenolip.datasets_scripts.phantoms.captions import TEMPLATES, caption
+from phenolip.exceptions import ConfigurationError, DataError
+from phenolip.ontology.reader import load_ontology
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def ontology():
+    return load_ontology()
+
+
+@pytest.fixture(scope="module")
+def round_of_phantoms():
+    """Two blocks of images: every term is the first sign of two of them."""
+    return list(generate(2 * len(PHANTOM_TERMS), seed=7, size=SIZE))
+
+
+def _digest(row) -> str:
+    return hashlib.sha256(row.image.tobytes() + row.caption.encode() + "".join(row.hpo_ids).encode()).hexdigest()
+
+
+def test_terms_are_current_and_named_as_in_the_ontology(ontology):
+    for sign in SIGNS.values():
+        assert ontology.resolve(sign.id) == sign.id, sign
+        term = ontology[sign.id]
+        assert term.name == sign.name
+        exact = {synonym.text for synonym in term.synonyms if synonym.scope == "EXACT"}
+        assert set(sign.synonyms) <= exact, (sign.name, set(sign.synonyms) - exact)
+
+
+def test_terms_span_many_systems(ontology):
+    assert len(PHANTOM_TERMS) >= 40
+    assert len({system for hpo_id in PHANTOM_TERMS for system in ontology.systems(hpo_id)}) >= 6
+
+
+def test_a_term_belongs_to_one_scene_and_exclusive_groups_name_its_signs():
+    assert sum(len(scene.signs) for scene in SCENES) == len(PHANTOM_TERMS)
+    for scene in SCENES:
+        ids = {sign.id for sign in scene.signs}
+        assert all(group <= ids and len(group) > 1 for group in scene.exclusive)
+
+
+def test_images_repeat_and_depend_only_on_seed_and_index(round_of_phantoms):
+    again = [phantom(index, seed=7, size=SIZE) for index in (5, 0, 3)]
+    assert [_digest(row) for row in again] == [_digest(round_of_phantoms[index]) for index in (5, 0, 3)]
+    other_seed, other_words = phantom(5, seed=8, size=SIZE), phantom(5, seed=7, phrasings="heldout", size=SIZE)
+    assert other_seed.image.tobytes() != again[0].image.tobytes()
+    assert other_words.image.tobytes() == again[0].image.tobytes()
+    assert other_words.caption != again[0].caption
+
+
+def test_every_term_occurs_and_images_hold_one_to_three(round_of_phantoms):
+    assert {row.hpo_ids[0] for row in round_of_phantoms} == set(PHANTOM_TERMS)
+    assert {len(row.hpo_ids) for row in round_of_phantoms} == {1, 2, 3}
+    for row in round_of_phantoms:
+        assert len({PHANTOM_TERMS[hpo_id] for hpo_id in row.hpo_ids}) == 1
+        assert len(set(row.hpo_ids)) == len(row.hpo_ids)
+        assert row.image.mode == "RGB" and row.image.size == (SIZE, SIZE)
+
+
+def test_terms_are_balanced():
+    counts = Counter()
+    for index in range(4 * len(PHANTOM_TERMS)):
+        counts.update(phantom(index, seed=1, size=32).hpo_ids[:1])
+    assert set(counts.values()) == {4}
+
+
+def test_captions_mention_every_sign(round_of_phantoms):
+    for phrasings in TEMPLATES:
+        for index in range(len(round_of_phantoms)):
+            row = phantom(index, seed=7, phrasings=phrasings, size=32)
+            for hpo_id in row.hpo_ids:
+                words = (SIGNS[hpo_id].name, *SIGNS[hpo_id].synonyms)
+                assert any(word.casefold() in row.caption.casefold() for word in words), row.caption
+
+
+def test_phrasings_are_disjoint():
+    assert set(TEMPLATES) == {"train", "heldout"}
+    assert not set(TEMPLATES["train"]) & set(TEMPLATES["heldout"])
+    signs = [SIGNS["HP:0001161"]]
+    captions = {
+        phrasings: {caption(np.random.default_rng(seed), signs, "photograph", phrasings) for seed in range(300)}
+        for phrasings in TEMPLATES
+    }
+    assert not captions["train"] & captions["heldout"]
+    assert len(captions["train"]) > 20
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
+def test_every_sign_changes_the_drawing(scene):
+    bare = np.asarray(scene.draw(np.random.default_rng(3), frozenset(), SIZE).image, dtype=int)
+    for sign in scene.signs:
+        drawn = np.asarray(scene.draw(np.random.default_rng(3), frozenset({sign.id}), SIZE).image, dtype=int)
+        assert np.abs(drawn - bare).max() > 40, sign.name
+
+
+def test_write_imagefolder(tmp_path):
+    folder = write_imagefolder(tmp_path / "phantoms", 6, seed=2, phrasings="heldout", size=SIZE, progress=False)
+    rows = [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
+    assert [set(row) for row in rows] == [{"file_name", "caption", "phenotypes", "hpo_ids"}] * 6
+    assert all((folder / row["file_name"]).is_file() for row in rows)
+    assert [row["phenotypes"] for row in rows] == [[SIGNS[hpo_id].name for hpo_id in row["hpo_ids"]] for row in rows]
+    manifest = json.loads((folder / MANIFEST).read_text())
+    assert (manifest["seed"], manifest["num_images"], manifest["phrasings"]) == (2, 6, "heldout")
+    assert sum(manifest["images_per_term"].values()) == sum(len(row["hpo_ids"]) for row in rows)
+    assert [path.name for path in tmp_path.iterdir()] == ["phantoms"]
+
+
+def test_write_imagefolder_replaces_phantoms_and_nothing_else(tmp_path):
+    write_imagefolder(tmp_path / "phantoms", 3, seed=2, size=SIZE, progress=False)
+    folder = write_imagefolder(tmp_path / "phantoms", 2, seed=3, size=SIZE, progress=False)
+    assert len(list((folder / "images").iterdir())) == 2
+    own = tmp_path / "photos"
+    own.mkdir()
+    (own / "a.txt").write_text("mine")
+    with pytest.raises(DataError, match="holds no phantoms"):
+        write_imagefolder(own, 2, seed=0, size=SIZE, progress=False)
+    assert (own / "a.txt").read_text() == "mine"
+
+
+def test_write_imagefolder_is_all_or_nothing(tmp_path, monkeypatch):
+    folder = write_imagefolder(tmp_path / "phantoms", 2, seed=2, size=SIZE, progress=False)
+    before = (folder / "metadata.jsonl").read_bytes()
+
+    def fail(*_args, **_keywords):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("phenolip.datasets_scripts.phantoms.json.dumps", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_imagefolder(folder, 2, seed=5, size=SIZE, progress=False)
+    assert (folder / "metadata.jsonl").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["phantoms"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_images": 0}, "`num_images` must be at least 1, got 0"),
+        ({"seed": -1}, "`seed` must be at least 0, got -1"),
+        ({"size": 8}, "`size` must be at least 32, got 8"),
+        ({"phrasings": "test"}, "`phrasings` must be one of train, heldout, got 'test'"),
+    ],
+)
+def test_wrong_arguments(arguments, message):
+    with pytest.raises(ConfigurationError, match=message):
+        generate(**{"num_images": 1, "seed": 0, **arguments})
