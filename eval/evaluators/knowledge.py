@@ -63,7 +63,12 @@ class KnowledgeEvaluator:
         self.related = related_pairs(ontology, self.term_ids, num_pairs, seed)
         self.uniform = uniform_pairs(len(self.term_ids), num_pairs, seed)
         self.edges = np.array(
-            [(row, rows[parent]) for row, i in enumerate(self.term_ids) for parent in ontology.parents(i) if parent in rows]
+            [
+                (row, rows[parent])
+                for row, i in enumerate(self.term_ids)
+                for parent in ontology.parents(i)
+                if parent in rows
+            ]
         ).reshape(-1, 2)
 
     def _definitions(self, num_definitions: int | None, seed: int) -> list[tuple[str, int]]:
@@ -75,9 +80,10 @@ class KnowledgeEvaluator:
         return [defined[index] for index in sorted(chosen)]
 
     def __call__(self, encoder: SupportsEncoding) -> dict[str, MetricValue]:
-        """``{synonym,layperson,definition}_to_name_hit_at_{1,5,10}``, ``spearman_lin{,_uniform}``, ``parent_child_auc``.
+        """Hit rates ``{synonym,layperson,definition}_to_name_hit_at_{1,5,10}`` and agreement with the graph.
 
-        A kind of query of which the terms have none is left out.
+        Agreement is ``spearman_lin``, ``spearman_lin_uniform`` and ``parent_child_auc``. A kind of query that the
+        terms do not offer is left out.
         """
         names = encoder.encode_texts(self.names)
         metrics: dict[str, MetricValue] = {}
@@ -163,7 +169,8 @@ def related_pairs(ontology: PhenotypeOntology, term_ids: Sequence[str], num_pair
             pairs.append((first, below[ancestor][place + (place >= position[ancestor][first])]))  # skips the first
     if len(pairs) < num_pairs:
         raise ConfigurationError(
-            f"Only {len(pairs)} of {num_pairs} related pairs could be drawn from {len(term_ids)} terms: raise `num_names`."
+            f"Only {len(pairs)} of {num_pairs} related pairs could be drawn from {len(term_ids)} terms: "
+            "raise `num_names`."
         )
     return np.array(pairs)
 

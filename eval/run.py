@@ -1,0 +1,262 @@
+"""One model, one task -> results.json, predictions.jsonl and report.html in a folder."""
+
+import json
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import Dataset
+
+from phenolip.datasets_scripts.load import load_pairs
+from phenolip.eval.evaluators.base import EvaluationPairs, MemoEncoder, MetricValue, SupportsEncoding
+from phenolip.eval.evaluators.knowledge import KnowledgeEvaluator
+from phenolip.eval.evaluators.retrieval import RetrievalEvaluator, scaled_cutoff
+from phenolip.eval.evaluators.zero_shot import Prediction, ZeroShotEvaluator
+from phenolip.eval.tasks.registry import Task, load_task
+from phenolip.exceptions import ConfigurationError, DataError
+from phenolip.inference.candidates import read_candidates
+from phenolip.inference.encoder import Encoder
+from phenolip.ontology.graph import PhenotypeOntology
+from phenolip.ontology.reader import load_ontology
+from phenolip.provenance import content_hash, git_commit, hardware, package_versions, write_json
+
+logger = logging.getLogger(__name__)
+
+TRAINING_INDEX = "training_index.parquet"  # written by training beside the model: sha256 and row_id of every image
+REPORT_PACKAGES = ("jinja2", "matplotlib")
+SCALED = "scaled"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What one run found.
+
+    Attributes:
+        results: The content of results.json.
+        pairs: The pairs that were scored; None for a task without data.
+        predictions: Best five phenotypes of each pair's image; empty for a task without data.
+    """
+
+    results: dict[str, Any]
+    pairs: EvaluationPairs | None
+    predictions: list[Prediction]
+
+
+def evaluate(
+    model: str | Path | Encoder,
+    task: str | Path,
+    data: str | Path | None,
+    output_dir: str | Path,
+    *,
+    split: str | None = None,
+    candidates: str | Path | None = None,
+    extra_k: Sequence[int | str] = (),
+    hpo: str | Path | None = None,
+    max_bad_fraction: float = 0.01,
+    device: str | None = None,
+    report_path: str | Path | None = None,
+) -> Evaluation:
+    """Evaluates a model on a task and writes the results.
+
+    Args:
+        model: Folder, Hub id or an encoder that is already loaded.
+        task: Name of a task, or path of a task YAML.
+        data: Image-caption pairs, in any form that `load_pairs` takes; None for a task without data.
+        output_dir: Receives results.json and, for a task with data, predictions.jsonl and report.html.
+        split: Split to read where the data has several.
+        candidates: File of candidate phenotypes; by default those that occur in the data.
+        extra_k: More cutoffs for retrieval; "scaled" means round(10 N / the task's `scaled_k`).
+        hpo: hp.obo or hp.json; by default the release that is installed.
+        max_bad_fraction: Share of unusable rows that is tolerated; they are listed in bad_rows.jsonl.
+        device: Device of the model; by default a GPU if there is one.
+        report_path: Where the report goes instead; it carries its images and needs no other file.
+
+    Raises:
+        ConfigurationError: The task, model or a setting cannot be used.
+        DataError: The data cannot be read.
+    """
+    started = time.perf_counter()
+    task = load_task(task)
+    check_request(task, data, candidates, extra_k)
+    output_dir = Path(output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    ontology = load_ontology(hpo)
+    pairs, about_data = None, {}
+    if task.needs_data:
+        chosen = read_candidates(candidates, ontology) if candidates is not None else None
+        bad_rows_path = output_dir / "bad_rows.jsonl"
+        dataset = load_pairs(
+            data, split=split, ontology=ontology, max_bad_fraction=max_bad_fraction, bad_rows_path=bad_rows_path
+        )
+        pairs = EvaluationPairs.from_dataset(dataset, ontology, candidates=chosen)
+        about_data = {"data": str(data), "split": split, "data_revision": data_revision(dataset)}
+    encoder = model if isinstance(model, Encoder) else Encoder.from_pretrained(model, device)
+    if task.needs_data:
+        if not encoder.has_images:
+            raise ConfigurationError(f"`model` {encoder.name} encodes text only; the task '{task.name}' needs images.")
+        about_data["contamination"] = find_contamination(encoder.name, pairs.sha256)
+        about_data["num_candidates"] = len(pairs.candidate_ids)
+        about_data["ks"] = retrieval_cutoffs(task, len(pairs), extra_k)
+    metrics, predictions = run_evaluators(MemoEncoder(encoder), task, ontology, pairs, about_data.get("ks"))
+    results = {
+        "task": task.name,
+        "task_version": task.version,
+        "primary_metric": task.primary_metric,
+        "model": encoder.name,
+        "n": len(pairs) if pairs is not None else metrics[task.primary_metric].n,
+        **describe_metrics(metrics),
+        "prompts": task.prompts,
+        "settings": task.evaluators,
+        **about_data,
+        **describe_run(ontology, time.perf_counter() - started),
+    }
+    write_json(output_dir / "results.json", results)
+    evaluation = Evaluation(results, pairs, predictions)
+    if pairs is not None:
+        write_predictions(output_dir / "predictions.jsonl", pairs, predictions)
+        write_report_if_possible(evaluation, Path(report_path or output_dir / "report.html"))
+    return evaluation
+
+
+def check_request(
+    task: Task, data: str | Path | None, candidates: str | Path | None, extra_k: Sequence[int | str]
+) -> None:
+    """Finds wrong settings before anything slow begins.
+
+    Raises:
+        ConfigurationError: The task needs data that did not come, or a cutoff is out of range.
+    """
+    if task.needs_data and data is None:
+        raise ConfigurationError(
+            f"`data` must be given for the task '{task.name}': a folder of images with metadata.jsonl, for example."
+        )
+    if not task.needs_data:
+        for name, value in (("data", data), ("candidates", candidates), ("extra_k", extra_k or None)):
+            if value is not None:
+                logger.warning("`%s` is ignored: the task '%s' takes no data.", name, task.name)
+    for k in extra_k:
+        if k == SCALED and task.scaled_k is None:
+            raise ConfigurationError(f"`extra_k` 'scaled' needs a task with `scaled_k`, which '{task.name}' lacks.")
+        if k != SCALED and (not isinstance(k, int) or k < 1):
+            raise ConfigurationError(f"`extra_k` must hold whole numbers of at least 1 or 'scaled', got {k!r}.")
+
+
+def retrieval_cutoffs(task: Task, num_pairs: int, extra_k: Sequence[int | str]) -> list[int]:
+    """The task's cutoffs and the extra ones, ascending."""
+    extra = [scaled_cutoff(num_pairs, task.scaled_k) if k == SCALED else k for k in extra_k]
+    return sorted({*task.evaluators.get("retrieval", {}).get("ks", ()), *extra})
+
+
+def run_evaluators(
+    encoder: SupportsEncoding,
+    task: Task,
+    ontology: PhenotypeOntology,
+    pairs: EvaluationPairs | None,
+    ks: Sequence[int] | None,
+) -> tuple[dict[str, MetricValue], list[Prediction]]:
+    """Metrics of the task's evaluators, in the order of the task, and predictions where images are classified."""
+    metrics: dict[str, MetricValue] = {}
+    predictions: list[Prediction] = []
+    for name, settings in task.evaluators.items():
+        if name == "knowledge":
+            metrics |= KnowledgeEvaluator(ontology, **settings)(encoder)
+        elif name == "retrieval":
+            metrics |= RetrievalEvaluator(pairs, ks=ks)(encoder)
+        else:
+            evaluator = ZeroShotEvaluator(pairs, **settings)
+            metrics |= evaluator(encoder)
+            predictions = evaluator.predict(encoder)
+    if pairs is not None and not any(len(row) for row in pairs.labels):
+        logger.warning("No row shows a candidate phenotype: only image-caption retrieval was scored.")
+    return metrics, predictions
+
+
+def find_contamination(model: str, sha256: Sequence[str]) -> dict[str, Any] | None:
+    """How many evaluated rows show an image file that the model was trained on; None if the model has no index."""
+    path = Path(model) / TRAINING_INDEX
+    if not path.is_file():
+        return None
+    try:
+        trained = set(pq.read_table(path, columns=["sha256"])["sha256"].to_pylist())
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path} must be a Parquet file with a column sha256; copy it again or delete it.") from error
+    num_rows = sum(value in trained for value in sha256)
+    if num_rows:
+        logger.warning(
+            "%d of %d evaluated rows show images that %s was trained on: the numbers flatter the model.",
+            num_rows,
+            len(sha256),
+            model,
+        )
+    return {"num_rows_in_training": num_rows, "fraction": num_rows / len(sha256)}
+
+
+def data_revision(dataset: Dataset) -> str:
+    """Hash of what the rows hold (image files, captions, phenotypes), whatever their order."""
+    columns = (dataset["sha256"], dataset["caption"], dataset["hpo_ids"])
+    return content_hash(
+        sorted("\t".join((sha, caption, *sorted(ids))) for sha, caption, ids in zip(*columns, strict=True))
+    )
+
+
+def describe_metrics(metrics: dict[str, MetricValue]) -> dict[str, Any]:
+    """The metrics as JSON values, and beside them the chance level of those that have one."""
+    return {
+        "metrics": {
+            name: {"value": _number(metric.value), "ci95": [_number(bound) for bound in metric.ci95], "n": metric.n}
+            for name, metric in metrics.items()
+        },
+        "chance": {name: metric.chance for name, metric in metrics.items() if metric.chance is not None},
+    }
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None  # JSON knows no NaN, as of a correlation with a constant
+
+
+def describe_run(ontology: PhenotypeOntology, seconds: float) -> dict[str, Any]:
+    """Release, code, machine and time of a run."""
+    return {
+        "hpo_release": ontology.release,
+        "hpo_sha256": ontology.sha256,
+        "git_commit": git_commit(),
+        "package_versions": package_versions(),
+        "hardware": hardware(),
+        "seconds": round(seconds, 1),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def write_predictions(path: Path, pairs: EvaluationPairs, predictions: Sequence[Prediction]) -> None:
+    """One JSON line a row: its phenotypes and the best candidates with their cosine."""
+    with path.open("w", encoding="utf-8") as file:
+        for prediction in predictions:
+            best = zip(prediction.candidates, prediction.cosines, strict=True)
+            row = {
+                "row_id": pairs.row_ids[prediction.row],
+                "hpo_ids": [pairs.candidate_ids[label] for label in pairs.labels[prediction.row]],
+                "predictions": [
+                    {"hpo_id": pairs.candidate_ids[c], "name": pairs.candidate_names[c], "cosine": round(cosine, 6)}
+                    for c, cosine in best
+                ],
+            }
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def write_report_if_possible(evaluation: Evaluation, path: Path) -> None:
+    """Writes the report, or says once what it needs: results.json does not depend on it."""
+    missing = [name for name in REPORT_PACKAGES if find_spec(name) is None]
+    if missing:
+        logger.warning("%s is not written: install %s (`pip install phenolip[eval]`).", path, " and ".join(missing))
+        return
+    from phenolip.eval.report import write_report  # here, since it needs the packages above
+
+    write_report(evaluation.results, evaluation.pairs, evaluation.predictions, path)

@@ -1,0 +1,89 @@
+"""A task is data: one YAML file, named as the task, beside this module."""
+
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from phenolip.exceptions import ConfigurationError
+
+TASKS_DIR = Path(__file__).parent
+EVALUATORS = ("retrieval", "zero_shot", "knowledge")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One benchmark.
+
+    Attributes:
+        name: As on the command line.
+        version: Rises with any change that can move a score.
+        description: One line.
+        needs_data: Whether image-caption pairs must be given.
+        evaluators: Name of an evaluator -> its settings.
+        primary_metric: The metric that stands for the task.
+        scaled_k: Reference size of the cutoff ``scaled``; None where the task has no such cutoff.
+    """
+
+    name: str
+    version: int
+    description: str
+    needs_data: bool
+    evaluators: dict[str, dict[str, Any]]
+    primary_metric: str
+    scaled_k: int | None = None
+    path: Path = field(default=Path(), compare=False)
+
+    @property
+    def prompts(self) -> list[str] | None:
+        """The prompts that the task writes around a phenotype's name, if any."""
+        prompts = self.evaluators.get("zero_shot", {}).get("prompts")
+        return None if prompts is None else list(prompts)
+
+
+def list_tasks() -> list[str]:
+    """Names of the tasks that come with the package."""
+    return sorted(path.stem for path in TASKS_DIR.glob("*.yaml"))
+
+
+def load_task(name: str | Path) -> Task:
+    """A task by its name, or by the path of a YAML file of the same form.
+
+    Raises:
+        ConfigurationError: The task is unknown, or a field of it is unknown, missing or of another type.
+    """
+    path = Path(name) if str(name).endswith((".yaml", ".yml")) else TASKS_DIR / f"{name}.yaml"
+    if not path.is_file():
+        close = get_close_matches(str(name), list_tasks(), n=2)
+        hint = f" Close: {', '.join(map(repr, close))}." if close else ""
+        raise ConfigurationError(f"Unknown task {str(name)!r}.{hint} Tasks: {', '.join(list_tasks())}.")
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path.name} is not YAML: {' '.join(str(error).split())}.") from error
+    return _check(settings, path)
+
+
+def _check(settings: Any, path: Path) -> Task:
+    if not isinstance(settings, dict):
+        raise ConfigurationError(f"{path.name} must hold fields and values, got {type(settings).__name__}.")
+    known = {entry.name for entry in fields(Task)} - {"path"}
+    required = known - {"scaled_k"}
+    for key in settings:
+        if key not in known:
+            close = get_close_matches(str(key), known, n=1)
+            hint = f" Close: '{close[0]}'." if close else ""
+            raise ConfigurationError(f"{path.name}: unknown field '{key}'.{hint} Fields: {', '.join(sorted(known))}.")
+    missing = sorted(required - set(settings))
+    if missing:
+        raise ConfigurationError(f"{path.name}: the fields {', '.join(missing)} are missing.")
+    types = {"version": int, "needs_data": bool, "name": str, "description": str, "evaluators": dict}
+    for key, kind in types.items():
+        if not isinstance(settings[key], kind):
+            raise ConfigurationError(f"{path.name}: `{key}` must be {kind.__name__}, got {settings[key]!r}.")
+    for evaluator in settings["evaluators"]:
+        if evaluator not in EVALUATORS:
+            raise ConfigurationError(f"{path.name}: evaluator '{evaluator}' must be one of {', '.join(EVALUATORS)}.")
+    return Task(**settings, path=path)

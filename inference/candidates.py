@@ -1,0 +1,75 @@
+"""Which phenotypes a model is asked about."""
+
+import json
+from pathlib import Path
+
+from phenolip.exceptions import DataError, UnknownTermError
+from phenolip.ontology.graph import PhenotypeOntology
+
+MODEL_PHENOTYPES = "phenotypes.json"  # written beside a Stage-2 model: the phenotypes of its training set
+
+
+def read_candidates(path: str | Path, ontology: PhenotypeOntology) -> dict[str, str]:
+    """Candidate phenotypes of a file, current id -> current name, in the order of the file.
+
+    Args:
+        path: Text with an HPO id, a name or an exact synonym a line (blank lines and lines that begin with # are
+            skipped), or JSON: a list of such strings or of objects with ``hpo_id``.
+        ontology: Resolves ids and finds names.
+
+    Raises:
+        DataError: The file cannot be read, an entry is unknown, or nothing is left.
+    """
+    path = Path(path)
+    candidates = {}
+    for place, entry in _entries(path):
+        hpo_id = ontology.find(entry)
+        if hpo_id is None:
+            try:
+                hpo_id = ontology.resolve(entry)
+            except UnknownTermError as error:
+                raise DataError(
+                    f"{path.name} {place}: {entry!r} is no id, name or exact synonym in HPO release "
+                    f"{ontology.release}; correct or remove it."
+                ) from error
+        candidates[hpo_id] = ontology[hpo_id].name
+    if not candidates:
+        raise DataError(f"{path.name} must name at least one phenotype, got none.")
+    return candidates
+
+
+def model_candidates(model_dir: str | Path) -> dict[str, str] | None:
+    """The phenotypes stored with a model, id -> name; None where the folder has none.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    path = Path(model_dir) / MODEL_PHENOTYPES
+    if not path.is_file():
+        return None
+    try:
+        stored = {entry["hpo_id"]: entry["name"] for entry in json.loads(path.read_text(encoding="utf-8"))}
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} must be a list of {{hpo_id, name}}; write it anew or delete it.") from error
+    return stored or None
+
+
+def all_candidates(ontology: PhenotypeOntology) -> dict[str, str]:
+    """Every term under HP:0000118 with the root, id -> name."""
+    return {hpo_id: ontology[hpo_id].name for hpo_id in ontology.term_ids()}
+
+
+def _entries(path: Path) -> list[tuple[str, str]]:
+    """Place in the file and text of each entry."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"Candidates {path} must be a readable text or JSON file: {error}.") from error
+    if path.suffix != ".json":
+        lines = enumerate((line.strip() for line in text.splitlines()), start=1)
+        return [(f"line {number}", line) for number, line in lines if line and not line.startswith("#")]
+    try:
+        rows = [row["hpo_id"] if isinstance(row, dict) else str(row) for row in json.loads(text)]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path.name} must be a JSON list of ids, names or objects with `hpo_id`.") from error
+    return [(f"entry {number}", row) for number, row in enumerate(rows, start=1)]

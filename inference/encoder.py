@@ -1,0 +1,220 @@
+"""A saved model as two functions: images to unit vectors, texts to unit vectors."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from tqdm.auto import tqdm
+from transformers import AutoModel, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers.utils import cached_file
+
+from phenolip.configuration_phenolip import TEXT_POOLINGS, PhenoLIPTextConfig
+from phenolip.datasets_scripts.images import decode_image
+from phenolip.exceptions import ConfigurationError, DataError
+from phenolip.modeling_phenolip import PhenoLIPModel, PhenoLIPTextModel
+from phenolip.processing_phenolip import PhenoLIPProcessor
+
+UNLIMITED = 100_000  # tokenizers without a limit report a number far above this
+
+
+class Encoder:
+    """Encodes images and texts with a PhenoLIP model, or texts alone with a text model.
+
+    Texts are sorted by length and padded to the longest of their batch; results come back in the order asked, and a
+    text that occurs twice is encoded once. Precision is that of the weights, float32 unless loaded otherwise.
+
+    Args:
+        model: PhenoLIPModel or PhenoLIPTextModel; put into eval mode for the time of each call.
+        tokenizer: Tokenizer of the text side.
+        image_processor: Image processor of the image side, if there is one.
+        prompt_template: Sentence with one ``{}`` that the model wants around a phenotype's name.
+        name: What messages and reports call the model.
+    """
+
+    def __init__(
+        self,
+        model: PhenoLIPModel | PhenoLIPTextModel,
+        tokenizer: PreTrainedTokenizerBase,
+        image_processor: Any = None,
+        *,
+        prompt_template: str = "{}",
+        name: str = "",
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.image_processor = image_processor
+        self.prompt_template = prompt_template
+        self.name = name
+
+    @classmethod
+    def from_pretrained(
+        cls, path: str | Path, device: str | torch.device | None = None, *, dtype: torch.dtype = torch.float32
+    ) -> "Encoder":
+        """Encoder of a PhenoLIP folder or Hub id, of its text model alone, or of a sentence encoder of transformers.
+
+        A sentence encoder keeps the pooling of its `1_Pooling/config.json` if it has one, else the mean of its tokens.
+
+        Args:
+            path: Folder or Hub id.
+            device: By default the first GPU, else the CPU.
+            dtype: Precision of the weights; float32 is exact, bfloat16 several times faster where the hardware has it.
+
+        Raises:
+            ConfigurationError: The folder holds no model that can be used here.
+        """
+        model_type = _model_type(path)
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        if model_type == "phenolip":
+            model = PhenoLIPModel.from_pretrained(path, dtype=dtype).to(device)
+            processor = PhenoLIPProcessor.from_pretrained(path)
+            template = processor.prompt_template
+            return cls(model, processor.tokenizer, processor.image_processor, prompt_template=template, name=str(path))
+        if model_type == "phenolip_text_model":
+            model = PhenoLIPTextModel.from_pretrained(path, dtype=dtype)
+        elif model_type in TEXT_POOLINGS:
+            model = _sentence_encoder(path, dtype)
+        else:
+            allowed = ", ".join(("phenolip", "phenolip_text_model", *TEXT_POOLINGS))
+            raise ConfigurationError(f"`model` {path} must be one of {allowed}, got the model type {model_type!r}.")
+        return cls(model.to(device), AutoTokenizer.from_pretrained(path), name=str(path))
+
+    @property
+    def has_images(self) -> bool:
+        """Whether the model has an image side."""
+        return self.image_processor is not None and hasattr(self.model, "vision_model")
+
+    @property
+    def logit_scale(self) -> float:
+        """Inverse temperature that turns cosines into logits; 1 for a text model, which has none."""
+        scale = getattr(self.model, "logit_scale", None)
+        return float(scale.detach().float().exp()) if scale is not None else 1.0
+
+    @property
+    def max_length(self) -> int:
+        """Tokens after which a text is cut: the tokenizer's limit, else the tower's."""
+        if self.tokenizer.model_max_length < UNLIMITED:
+            return self.tokenizer.model_max_length
+        tower = self._text_model.config.tower_config
+        # RoBERTa numbers positions from its padding id onwards, so that many of them are never used
+        unused = tower.pad_token_id + 1 if tower.model_type == "roberta" else 0
+        return tower.max_position_embeddings - unused
+
+    def encode_images(self, images: Sequence[Any], batch_size: int = 32) -> NDArray[np.float32]:
+        """Unit-norm embeddings of images, in their order.
+
+        Args:
+            images: Anything `decode_image` reads: Pillow images, paths, bytes or rows of a `datasets` Image column.
+            batch_size: Images decoded and encoded at a time.
+
+        Shapes (N images, D width): returns (N, D).
+
+        Raises:
+            ConfigurationError: The model has no image side.
+            DataError: An image cannot be read.
+        """
+        if not self.has_images:
+            raise ConfigurationError(f"`model` {self.name} encodes text only: images need a Stage-2 model.")
+        if not len(images):
+            raise DataError("At least one image must be given, got none.")
+        batches = []
+        with self._inference():
+            for start in _progress(range(0, len(images), batch_size), "images", len(images) > batch_size):
+                stop = min(start + batch_size, len(images))
+                pictures = [decode_image(images[row]) for row in range(start, stop)]
+                pixels = self.image_processor(images=pictures, return_tensors="pt")["pixel_values"]
+                pixels = pixels.to(self.model.device, self.model.dtype)
+                batches.append(self.model.get_image_features(pixels).float().cpu().numpy())
+        return np.concatenate(batches)
+
+    def encode_texts(self, texts: Sequence[str], batch_size: int = 64) -> NDArray[np.float32]:
+        """Unit-norm embeddings of texts, in their order, without the processor's prompt template.
+
+        Args:
+            texts: Any texts; what exceeds `max_length` tokens is cut.
+            batch_size: Texts encoded at a time.
+
+        Shapes (N texts, D width): returns (N, D).
+
+        Raises:
+            DataError: No text was given.
+        """
+        if not len(texts):
+            raise DataError("At least one text must be given, got none.")
+        rows = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        encoded = self.tokenizer(list(rows), truncation=True, max_length=self.max_length)
+        lengths = np.array([len(ids) for ids in encoded["input_ids"]])
+        order = np.argsort(-lengths, kind="stable")  # longest first: too little memory shows at once
+        embeds = None
+        with self._inference():
+            for start in _progress(range(0, len(order), batch_size), "texts", len(order) > batch_size):
+                batch = order[start : start + batch_size]
+                fields = {name: [encoded[name][row] for row in batch] for name in ("input_ids", "attention_mask")}
+                inputs = self.tokenizer.pad(fields, return_tensors="pt").to(self.model.device)
+                output = self._text_model(inputs["input_ids"], inputs["attention_mask"])
+                values = output.text_embeds.float().cpu().numpy()
+                if embeds is None:
+                    embeds = np.empty((len(order), values.shape[1]), np.float32)
+                embeds[batch] = values
+        return embeds[[rows[text] for text in texts]]
+
+    @property
+    def _text_model(self) -> nn.Module:
+        return getattr(self.model, "text_model", self.model)
+
+    @contextmanager
+    def _inference(self) -> Iterator[None]:
+        """Eval mode without gradients; the mode before is put back, so that training can go on."""
+        was_training = {module: module.training for module in self.model.modules()}
+        self.model.eval()
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            for module, mode in was_training.items():
+                module.training = mode
+
+
+def _progress(batches: range, what: str, is_long: bool) -> tqdm:
+    # None hides the bar where the output is no terminal
+    return tqdm(batches, desc=f"Encoding {what}", unit="batch", leave=False, disable=None if is_long else True)
+
+
+def _model_type(path: str | Path) -> str | None:
+    try:
+        config, _ = PreTrainedConfig.get_config_dict(str(path))
+    except OSError as error:
+        raise ConfigurationError(
+            f"`model` {path} must be a folder with config.json and weights, or a Hub id; none could be read there."
+        ) from error
+    return config.get("model_type")
+
+
+def _sentence_encoder(path: str | Path, dtype: torch.dtype) -> PhenoLIPTextModel:
+    tower = AutoModel.from_pretrained(path, dtype=dtype)
+    poolings = TEXT_POOLINGS[tower.config.model_type]
+    pooling = _sentence_pooling(path) or ("mean" if "mean" in poolings else poolings[0])
+    model = PhenoLIPTextModel(PhenoLIPTextConfig(tower_config=tower.config, pooling=pooling, projection="none"))
+    model.tower = tower
+    return model.to(dtype)
+
+
+def _sentence_pooling(path: str | Path) -> str | None:
+    """Pooling that a sentence-transformers folder states, in our words; None if it states none."""
+    file = cached_file(
+        str(path), "1_Pooling/config.json", _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )  # fmt: skip
+    if file is None:
+        return None
+    stated = json.loads(Path(file).read_text(encoding="utf-8"))
+    names = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token", "max": "pooling_mode_max_tokens"}
+    chosen = [name for name, field in names.items() if stated.get(field)]
+    if len(chosen) != 1:
+        raise ConfigurationError(f"{file}: one of {', '.join(names.values())} must be true, got {stated}.")
+    return chosen[0]
