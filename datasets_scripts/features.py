@@ -66,7 +66,7 @@ TERMS = Features(
 #: One edge of the ontology graph, from child to parent.
 RELATIONS = Features({"child_id": _TEXT, "parent_id": _TEXT, "predicate": _TEXT})
 
-#: One row of the benchmark. ``phenotypes[i]`` is the name of ``hpo_ids[i]``; ``source`` is the row's id where it came from.
+#: One row of the benchmark. ``phenotypes[i]`` names ``hpo_ids[i]``; ``source`` is the row's id where it came from.
 PHENOBENCH = Features(
     {"image": Image(), "caption": _TEXT, "phenotypes": List(_TEXT), "hpo_ids": List(_TEXT), "source": _TEXT}
 )

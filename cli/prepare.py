@@ -1,0 +1,87 @@
+"""`phenolip prepare`: fill the datasets cache with a benchmark, split pairs, draw phantoms."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from phenolip.datasets_scripts.phenobench import prepare_phenobench
+from phenolip.datasets_scripts.prepare import prepare_phantoms, prepare_split
+from phenolip.ontology.reader import load_ontology
+
+HELP = "make data ready: phenobench for load_dataset, a split of your own pairs, or phantoms"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the sub-commands `phenobench`, `split` and `phantoms`."""
+    targets = parser.add_subparsers(dest="target", required=True, metavar="TARGET")
+    phenobench = targets.add_parser("phenobench", help='make load_dataset("phenobench") work from any folder')
+    _add_source(phenobench)
+    phenobench.add_argument("--output", metavar="DIR", help="also keep the Parquet files and their card here")
+    split = targets.add_parser("split", help="train and validation without leaks, as Parquet with embedded images")
+    _add_source(split)
+    split.add_argument("--output", metavar="DIR", required=True, help="gets train/ and validation/")
+    split.add_argument("--validation_fraction", type=float, default=0.15, metavar="F", help="share of rows (0.15)")
+    split.add_argument("--seed", type=int, default=0, help="which of the possible splits (0)")
+    split.add_argument(
+        "--max_phash_distance", type=int, default=4, metavar="BITS", help="near copies differ in at most this (4)"
+    )
+    phantoms = targets.add_parser("phantoms", help="images drawn in code, with captions and HPO ids")
+    phantoms.add_argument("--output", metavar="DIR", required=True, help="gets train/ and validation/")
+    phantoms.add_argument("--num_train", type=int, default=2000, metavar="N", help="images for training (2000)")
+    phantoms.add_argument("--num_validation", type=int, default=500, metavar="M", help="images for validation (500)")
+    phantoms.add_argument("--seed", type=int, default=0, help="decides every image and caption (0)")
+
+
+def _add_source(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--source",
+        required=True,
+        metavar="DIR|FILE|HUB_ID",
+        help="ImageFolder, .jsonl, .csv, Parquet, WebDataset shards, or a dataset on the Hub",
+    )
+    parser.add_argument("--split", help="split of the source, where it has several")
+    parser.add_argument("--max_side", type=_pixels, metavar="N", help="scale larger images down to N pixels")
+    parser.add_argument("--hpo", metavar="PATH", help="hp.obo or hp.json (the installed release)")
+    parser.add_argument(
+        "--max_bad_fraction", type=float, default=0.01, metavar="F", help="share of rows that may be bad (0.01)"
+    )
+    parser.add_argument("--bad_rows", metavar="FILE", help="list of bad rows (OUTPUT.bad_rows.jsonl)")
+
+
+def _pixels(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of pixels above 0, got {text!r}")
+    return int(text)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prepare one target and say where it is."""
+    if args.target == "phantoms":
+        prepare_phantoms(args.output, num_train=args.num_train, num_validation=args.num_validation, seed=args.seed)
+        sys.stdout.write(f"Phantoms: {args.num_train} in {args.output}/train, {args.num_validation} beside it.\n")
+        return 0
+    reading = {
+        "split": args.split,
+        "max_side": args.max_side,
+        "ontology": load_ontology(args.hpo),
+        "max_bad_fraction": args.max_bad_fraction,
+        "bad_rows_path": args.bad_rows or Path(f"{(args.output or 'phenobench').rstrip('/')}.bad_rows.jsonl"),
+    }
+    if args.target == "phenobench":
+        folder, facts = prepare_phenobench(args.source, output=args.output, **reading)
+        sys.stdout.write(
+            f'PhenoBench: {facts["num_rows"]} rows from {facts["source"]}. load_dataset("phenobench") gives them from '
+            f"any folder; Parquet and card: {folder}\n"
+        )
+        return 0
+    manifest = prepare_split(
+        args.source,
+        args.output,
+        validation_fraction=args.validation_fraction,
+        seed=args.seed,
+        max_phash_distance=args.max_phash_distance,
+        **reading,
+    )
+    counts = manifest["num_rows"]
+    sys.stdout.write(f"Split: {counts['train']} rows in {args.output}/train, {counts['validation']} in validation.\n")
+    return 0
