@@ -76,7 +76,7 @@ def read_cache(path: Path, *, sha256: str, source: str) -> PhenotypeOntology | N
         terms, obsolete = _records(table)
         release = metadata[b"release"].decode()
         return PhenotypeOntology(terms, obsolete=obsolete, release=release, sha256=sha256, source=source)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         logger.warning("The cached ontology %s cannot be read (%s) and is built again.", path, error)

@@ -107,6 +107,7 @@ class PhenotypeOntology:
                 "phenotypes: give an HPO release, hp.obo or hp.json."
             )
         self._aliases = {old: term.id for term in self._terms for old in term.alt_ids}
+        self._aliases |= {old: term.replaced_by[0] for old, term in self.obsolete.items() if term.replaced_by}
 
     def __repr__(self) -> str:
         return f"PhenotypeOntology({len(self):,} terms, release {self.release!r}, source {self.source!r})"
@@ -128,7 +129,8 @@ class PhenotypeOntology:
     def resolve(self, term_id: str) -> str:
         """The current id that an id means today.
 
-        An obsolete term that several terms replace stands for the first of them in id order.
+        What an obsolete term says of its replacement comes before what a current term claims as an alternative id
+        (HPO 2025-01-16 contradicts itself so twice); one that several terms replace stands for the first of them.
 
         Raises:
             UnknownTermError: If the id is in no current, alternative or replaced term.
@@ -280,7 +282,10 @@ class PhenotypeOntology:
         try:
             return [self._rows[parent] for parent in term.parents]
         except KeyError as error:
-            raise missing_parent(self._where, term.id, error.args[0]) from None
+            raise OntologyError(
+                f"{self._where}: {term.id} has the parent {error.args[0]}, which is no current term of the file; it "
+                "may be truncated: download the release again."
+            ) from None
 
     def _parents_first(self) -> list[int]:
         """Rows in an order where parents precede children; a cycle leaves rows over."""
@@ -302,12 +307,9 @@ class PhenotypeOntology:
             if term_id in seen:  # replacements that point at each other
                 return None
             seen.add(term_id)
-            if term_id in self._aliases:
-                term_id = self._aliases[term_id]
-            elif term_id in self.obsolete and self.obsolete[term_id].replaced_by:
-                term_id = self.obsolete[term_id].replaced_by[0]
-            else:
+            if term_id not in self._aliases:
                 return None
+            term_id = self._aliases[term_id]
         return term_id
 
     def _why_unknown(self, term_id: str) -> str:
@@ -337,14 +339,6 @@ class PhenotypeOntology:
 
     def _named(self, rows: Iterable[int]) -> tuple[str, ...]:
         return tuple(self._ids[row] for row in rows)
-
-
-def missing_parent(where: str, term_id: str, parent: str) -> OntologyError:
-    """The error for a term whose parent is no current term of the same file."""
-    return OntologyError(
-        f"{where}: {term_id} has the parent {parent}, which is no current term of the file; it may be truncated: "
-        "download the release again."
-    )
 
 
 def _fold(text: str) -> str:

@@ -2,20 +2,20 @@
 
 import hashlib
 import json
-import logging
 import os
 import re
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from phenolip.exceptions import OntologyError
 from phenolip.ontology.cache import cache_path, read_cache, write_cache
-from phenolip.ontology.graph import TERM_ID, PhenotypeOntology, missing_parent
+from phenolip.ontology.graph import TERM_ID, PhenotypeOntology
 from phenolip.ontology.term import ObsoleteTerm, PhenotypeTerm, Synonym
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    import pronto
 
 _SYNONYM_SCOPES = {
     "hasExactSynonym": "EXACT",
@@ -46,8 +46,8 @@ def load_ontology(
     path = installed_release() if path is None else Path(path)
     try:
         content = path.read_bytes()
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
+        reason = getattr(error, "strerror", None) or error
         raise OntologyError(
             f"Cannot read the ontology {path} ({reason}): give the path of an hp.obo or hp.json."
         ) from None
@@ -93,39 +93,39 @@ def _parse_obo(path: Path, content: bytes) -> tuple[list[PhenotypeTerm], list[Ob
     try:
         # import_depth: never follow `import:` lines to the network. encoding: else pronto guesses, slowly.
         parsed = pronto.Ontology(path, import_depth=0, encoding="utf-8")
-    except (ValueError, SyntaxError, KeyError, OSError) as error:
+    except KeyError as error:
+        raise OntologyError(
+            f"{path.name} names a parent {error.args[0]} that it does not define, it may be truncated: download the "
+            "release again."
+        ) from None
+    except (ValueError, SyntaxError, OSError) as error:
         raise OntologyError(
             f"{path.name} cannot be read as OBO, it may be truncated ({error}): download the release again."
         ) from None
     terms, obsolete = [], []
     for term in parsed.terms():
-        if not TERM_ID.fullmatch(term.id):
-            continue
-        if term.obsolete:
-            obsolete.append(
-                ObsoleteTerm(term.id, term.name, _sorted_ids(term.replaced_by.ids), _sorted_ids(term.consider.ids))
-            )
-            continue
-        try:
-            parents = [parent.id for parent in term.superclasses(distance=1, with_self=False)]
-        except KeyError as error:
-            raise missing_parent(path.name, term.id, error.args[0]) from None
-        terms.append(
-            PhenotypeTerm(
-                id=term.id,
-                name=_name(path, term.id, term.name),
-                definition=str(term.definition) if term.definition else None,
-                comment=term.comment or None,
-                synonyms=_sorted_synonyms(
-                    Synonym(synonym.description, synonym.scope, synonym.type.id if synonym.type else None)
-                    for synonym in term.synonyms
-                ),
-                parents=_sorted_ids(parents),
-                alt_ids=_sorted_ids(term.alternate_ids),
-                xrefs=tuple(sorted({xref.id for xref in term.xrefs})),
-            )
-        )
+        if TERM_ID.fullmatch(term.id):
+            record = _obo_record(path, term)
+            (obsolete if isinstance(record, ObsoleteTerm) else terms).append(record)
     return terms, obsolete, parsed.metadata.data_version
+
+
+def _obo_record(path: Path, term: "pronto.Term") -> PhenotypeTerm | ObsoleteTerm:
+    if term.obsolete:
+        return ObsoleteTerm(term.id, term.name, _sorted_ids(term.replaced_by.ids), _sorted_ids(term.consider.ids))
+    return PhenotypeTerm(
+        id=term.id,
+        name=_name(path, term.id, term.name),
+        definition=str(term.definition) if term.definition else None,
+        comment=term.comment or None,
+        synonyms=_sorted_synonyms(
+            Synonym(synonym.description, synonym.scope, synonym.type.id if synonym.type else None)
+            for synonym in term.synonyms
+        ),
+        parents=_sorted_ids(parent.id for parent in term.superclasses(distance=1, with_self=False)),
+        alt_ids=_sorted_ids(term.alternate_ids),
+        xrefs=tuple(sorted({xref.id for xref in term.xrefs})),
+    )
 
 
 def _parse_obographs(path: Path, content: bytes) -> tuple[list[PhenotypeTerm], list[ObsoleteTerm], str | None]:

@@ -106,4 +106,6 @@ def _members_by_ancestor(ontology: PhenotypeOntology, rows: np.ndarray) -> dict[
     owners, ancestors = owners[counted], ancestors[counted]
     order = np.argsort(ancestors, kind="stable")
     unique, starts = np.unique(ancestors[order], return_index=True)
-    return dict(zip(unique.tolist(), np.split(owners[order], starts[1:]), strict=True))
+    stops = [*starts[1:], len(order)]
+    members = owners[order]
+    return {row: members[start:stop] for row, start, stop in zip(unique.tolist(), starts, stops, strict=False)}
