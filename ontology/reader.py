@@ -91,23 +91,22 @@ def _parse_obo(path: Path, content: bytes) -> tuple[list[PhenotypeTerm], list[Ob
     if b"[Term]" not in content:
         raise OntologyError(f"{path.name} is not an ontology: allowed are OBO (hp.obo) and OBO Graphs JSON (hp.json).")
     try:
+        content.decode()  # pronto's parser crashes on some bytes that are no UTF-8
         # import_depth: never follow `import:` lines to the network. encoding: else pronto guesses, slowly.
         parsed = pronto.Ontology(path, import_depth=0, encoding="utf-8")
+        records = [_obo_record(path, term) for term in parsed.terms() if TERM_ID.fullmatch(term.id)]
+    except OntologyError:
+        raise
     except KeyError as error:
         raise OntologyError(
             f"{path.name} names a parent {error.args[0]} that it does not define, it may be truncated: download the "
             "release again."
         ) from None
-    except (ValueError, SyntaxError, OSError) as error:
+    except (ValueError, TypeError, SyntaxError, OSError) as error:
         raise OntologyError(
             f"{path.name} cannot be read as OBO, it may be truncated ({error}): download the release again."
         ) from None
-    terms, obsolete = [], []
-    for term in parsed.terms():
-        if TERM_ID.fullmatch(term.id):
-            record = _obo_record(path, term)
-            (obsolete if isinstance(record, ObsoleteTerm) else terms).append(record)
-    return terms, obsolete, parsed.metadata.data_version
+    return *_parted(records), parsed.metadata.data_version
 
 
 def _obo_record(path: Path, term: "pronto.Term") -> PhenotypeTerm | ObsoleteTerm:
@@ -136,20 +135,21 @@ def _parse_obographs(path: Path, content: bytes) -> tuple[list[PhenotypeTerm], l
         for edge in graph.get("edges", ()):
             if edge["pred"] == "is_a":
                 parents.setdefault(_curie(edge["sub"]), []).append(_curie(edge["obj"]))
-        terms, obsolete = [], []
-        for node in graph["nodes"]:
-            term_id = _curie(node["id"])
-            if TERM_ID.fullmatch(term_id):
-                record = _obographs_record(path, term_id, node, parents.get(term_id, ()))
-                (obsolete if isinstance(record, ObsoleteTerm) else terms).append(record)
-        return terms, obsolete, (graph.get("meta") or {}).get("version")
+        nodes = {_curie(node["id"]): node for node in graph["nodes"]}
+        records = [
+            _obographs_record(path, term_id, node, parents.get(term_id, ()))
+            for term_id, node in nodes.items()
+            if TERM_ID.fullmatch(term_id)
+        ]
+        version = (graph.get("meta") or {}).get("version")
+    except OntologyError:
+        raise
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
-        if isinstance(error, OntologyError):
-            raise
         raise OntologyError(
             f"{path.name} cannot be read as OBO Graphs JSON, it may be truncated ({error}): download the release "
             "again."
         ) from None
+    return *_parted(records), version
 
 
 def _obographs_record(
@@ -183,6 +183,11 @@ def _obographs_record(
         alt_ids=_sorted_ids(properties.get("hasAlternativeId", ())),
         xrefs=tuple(sorted({xref["val"] for xref in meta.get("xrefs") or ()})),
     )
+
+
+def _parted(records: list[PhenotypeTerm | ObsoleteTerm]) -> tuple[list[PhenotypeTerm], list[ObsoleteTerm]]:
+    current = [record for record in records if isinstance(record, PhenotypeTerm)]
+    return current, [record for record in records if isinstance(record, ObsoleteTerm)]
 
 
 def _name(path: Path, term_id: str, name: str | None) -> str:

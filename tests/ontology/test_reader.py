@@ -245,6 +245,10 @@ ROOT_NODE = {"id": f"{IRI}HP_0000118", "lbl": "Root"}
             "[Term]\nid: HP:0000003\nname: gone\nis_obsolete: true\n",
             "HP:0000002 has the parent HP:0000003, which is no current term",
         ),
+        (
+            OBO_HEADER + '[Term]\nid: HP:0000118\nname: Root\nsynonym: "All" EXACT undeclared []\n',
+            r"cannot be read as OBO, it may be truncated \(undeclared synonym type",
+        ),
         ("{}", "cannot be read as OBO Graphs JSON"),
         ("{", "cannot be read as OBO Graphs JSON"),
         ('{"graphs": []}', "cannot be read as OBO Graphs JSON"),
