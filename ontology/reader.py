@@ -76,7 +76,7 @@ def installed_release() -> Path:
 
 def _release(path: Path, version: str | None) -> str:
     """The date in a version such as "hp/releases/2025-01-16"; the version itself if it holds none."""
-    if not version:
+    if not isinstance(version, str) or not version:
         raise OntologyError(
             f"{path.name} does not state its release: an .obo needs a line `data-version: hp/releases/<date>`, "
             "a .json a `meta.version`."
@@ -191,8 +191,8 @@ def _parted(records: list[PhenotypeTerm | ObsoleteTerm]) -> tuple[list[Phenotype
 
 
 def _name(path: Path, term_id: str, name: str | None) -> str:
-    if not name:
-        raise OntologyError(f"{path.name}: {term_id} must have a name, got none; the file may be truncated.")
+    if not isinstance(name, str) or not name:
+        raise OntologyError(f"{path.name}: {term_id} must have a name, got {name!r}; the file may be truncated.")
     return name
 
 
