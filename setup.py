@@ -65,6 +65,7 @@ setup(
     package_data={
         "phenolip": ["model_card.md", "LICENSE"],
         "phenolip.train.configs": ["*.yaml"],
+        "phenolip.eval": ["*.html", "*.jinja", "*.j2"],
         "phenolip.eval.tasks": ["*.yaml"],
     },
     install_requires=CORE,

@@ -1,4 +1,4 @@
-"""Settings of the training scripts: dataclasses, and one parser that reads YAML first and lets the command line win."""
+"""Settings of the training scripts: dataclasses, and one parser: YAML first, the command line wins."""
 
 import argparse
 import dataclasses

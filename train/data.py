@@ -1,7 +1,7 @@
 """Rows in, samples out: which rows form each batch, and what a row becomes in a given epoch.
 
-Both are pure functions of (seed, epoch, row), so that a run can go on from any step without replaying the earlier ones,
-and any number of workers or processes sees the same samples.
+Both are pure functions of (seed, epoch, row): a run can go on from any step without replaying the earlier ones, and
+any number of workers or processes sees the same samples.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""The training loop: accumulation, precision, checkpoints, exact resume, logs. It knows nothing of towers or losses."""
+"""The training loop: accumulation, precision, checkpoints, exact resume, logs; it knows no tower and no loss."""
 
 import contextlib
 import json
@@ -184,7 +184,8 @@ class TrainingLoop:
         """Writes the means since the last line; the loop waits for the device nowhere else, so NaN is caught here."""
         if not all(math.isfinite(value) for value in means.values()):
             raise DataError(
-                f"The loss is not finite at step {self.step} ({means}); lower `learning_rate` or set `mixed_precision: no`."
+                f"The loss is not finite at step {self.step} ({means}); lower `learning_rate` or set "
+                "`mixed_precision: no`."
             )
         record = {
             "step": self.step,

@@ -1,4 +1,4 @@
-"""What a Stage 2 batch holds beside pixels: captions and names as tokens or cached features, teacher, labels, groups."""
+"""What a Stage 2 batch holds beside pixels: captions and names (tokens or cached features), teacher, labels."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def duplicate_groups(captions: Sequence[str], image_hashes: Sequence[str]) -> np.ndarray:
-    """Group numbers of each row: rows of one caption (case and spaces folded) share the first, of one image the second.
+    """Group numbers of each row: equal for rows of one caption (case and spaces folded), and for rows of one image.
 
     Returns:
         (N, 2) int64, columns caption and image.

