@@ -132,14 +132,12 @@ def default_folder(builder: datasets.DatasetBuilder) -> Path:
 
 
 def _forget_others(builder: PhenoBench) -> None:
-    """Delete what the builder put into the cache before: with one left, ``load_dataset`` has no choice to make."""
+    """Delete whatever else the cache holds under this name: with one left, ``load_dataset`` has no choice to make."""
     current = Path(builder.cache_dir)
-    for info_path in Path(builder._cache_dir_root, NAME).glob(f"*/*/*/{datasets.config.DATASET_INFO_FILENAME}"):
-        folder = info_path.parent
-        if folder == current or json.loads(info_path.read_text(encoding="utf-8")).get("builder_name") != builder.name:
-            continue
-        shutil.rmtree(folder)
-        Path(f"{folder}_builder.lock").unlink(missing_ok=True)
+    for folder in Path(builder._cache_dir_root, NAME).glob("*/*/*/"):
+        if folder != current:
+            shutil.rmtree(folder)
+            Path(f"{folder}_builder.lock").unlink(missing_ok=True)
 
 
 def _front(num_rows: int) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from phenolip.ontology.graph import PhenotypeOntology
 
 #: Columns of a written split: those of ``load_pairs``, with images that open as pictures.
 SPLIT_PAIRS = datasets.Features({**LOADED_PAIRS, "image": datasets.Image()})
-_VALIDATION_SEED_STEP = 1_000_003  # keeps the seeds of images apart, should a generator count them up from its own
+_VALIDATION_SEED_STEP = 1_000_003  # far enough that no training set of a neighbouring seed shares its images
 
 
 def prepare_split(

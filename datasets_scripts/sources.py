@@ -16,6 +16,7 @@ from typing import Any
 
 import datasets
 from datasets.exceptions import DatasetsError
+from datasets.packaged_modules.cache.cache import Cache
 
 from phenolip.datasets_scripts.images import SUFFIXES
 from phenolip.exceptions import DataError
@@ -69,7 +70,9 @@ def open_source(data: str | Path, split: str | None = None) -> Source:
         return _open_file(path, str(data), split)
     if isinstance(data, Path) or not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", data):
         raise DataError(f"Data {data} does not exist; give a folder, a file, or the id of a dataset on the Hub.")
-    return _from_datasets(str(data), split, data)
+    if "/" not in data and (cached := _from_cache(data)):
+        return _from_dataset(_choose_split(cached, data, split), data)
+    return _from_datasets(data, split, data)
 
 
 def _open_folder(folder: Path, name: str, split: str | None) -> Source:
@@ -79,7 +82,7 @@ def _open_folder(folder: Path, name: str, split: str | None) -> Source:
         if (folder / metadata).is_file():
             return _open_file(folder / metadata, name, split)
     if next(folder.rglob("*.parquet"), None):
-        return _from_datasets(name, split, str(folder))
+        return _from_datasets(name, split, "parquet", data_files=_parquet_files(folder, name))
     if shards := sorted(str(shard) for shard in folder.rglob("*.tar")):
         return _from_datasets(name, split, "webdataset", data_files=shards)
     tables = sorted(folder.glob("*.csv")) + sorted(folder.glob("*.jsonl"))
@@ -183,16 +186,41 @@ def _path_inside(folder: Path, file_name: Any) -> str | None:
 # What `datasets` reads ----------------------------------------------------------------------------------------------
 
 
+def _from_cache(name: str) -> datasets.DatasetDict | None:
+    """What was prepared under a plain name; asking the Hub first would cost half a minute without a network."""
+    try:
+        return Cache(dataset_name=name, version="auto", hash="auto").as_dataset()
+    except ValueError:  # no such name, or several configurations: `load_dataset` says which
+        return None
+
+
+def _parquet_files(folder: Path, name: str) -> dict[str, list[str]]:
+    """Parquet files of each split, as `datasets` tells them from the card or from the names.
+
+    Loading the folder itself would cache it under the folder's name, where `load_dataset("phenobench")` might find it.
+    """
+    try:
+        found = datasets.load_dataset_builder(str(folder)).config.data_files
+    except _LOADER_ERRORS as error:
+        raise _unreadable(name, error) from error
+    parquet = {str(split): [file for file in files if file.endswith(".parquet")] for split, files in found.items()}
+    return {split: files for split, files in parquet.items() if files}
+
+
 def _from_datasets(name: str, split: str | None, *args: str, **kwargs: Any) -> Source:
     try:
         loaded = datasets.load_dataset(*args, **kwargs)
     except _LOADER_ERRORS as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(
-            f"Data {name} cannot be read by `datasets`: {reason.rstrip('.')}; give a folder, a file, the id of a "
-            "dataset on the Hub, or run `phenolip prepare` first."
-        ) from error
+        raise _unreadable(name, error) from error
     return _from_dataset(_choose_split(loaded, name, split), name)
+
+
+def _unreadable(name: str, error: Exception) -> DataError:
+    reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
+    return DataError(
+        f"Data {name} cannot be read by `datasets`: {reason}; give a folder, a file, the id of a dataset on the Hub, "
+        "or run `phenolip prepare` first."
+    )
 
 
 def _choose_split(loaded: datasets.DatasetDict, name: str, split: str | None) -> datasets.Dataset:
@@ -222,7 +250,9 @@ def _from_dataset(dataset: datasets.Dataset, name: str) -> Source:
     rows = [_raw_row(record, _first_value(record, _ID_COLUMNS)) for record in records]
     if image_column is None:
         raise DataError(f"Data {name} must have a column of images, got {', '.join(dataset.column_names)}.")
-    images = dataset.select_columns([image_column]).rename_column(image_column, "image")
+    images = dataset.select_columns([image_column])
+    if image_column != "image":
+        images = images.rename_column(image_column, "image")
     return Source(name, rows, images.cast_column("image", datasets.Image(decode=False)))
 
 
