@@ -98,7 +98,7 @@ def evaluate(
         )
         pairs = EvaluationPairs.from_dataset(dataset, ontology, candidates=chosen)
         about_data = {"data": str(data), "split": split, "data_revision": data_revision(dataset)}
-    encoder = model if isinstance(model, Encoder) else Encoder.from_pretrained(model, device)
+    encoder = Encoder.from_pretrained(model, device) if isinstance(model, (str, Path)) else model
     if task.needs_data:
         if not encoder.has_images:
             raise ConfigurationError(f"`model` {encoder.name} encodes text only; the task '{task.name}' needs images.")

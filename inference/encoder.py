@@ -185,14 +185,17 @@ def _progress(batches: range, what: str, is_long: bool) -> tqdm:
     return tqdm(batches, desc=f"Encoding {what}", unit="batch", leave=False, disable=None if is_long else True)
 
 
-def _model_type(path: str | Path) -> str | None:
+def _model_type(path: str | Path) -> str:
     try:
         config, _ = PreTrainedConfig.get_config_dict(str(path))
-    except OSError as error:
+    except OSError:
+        config = {}
+    if not config.get("model_type"):
         raise ConfigurationError(
-            f"`model` {path} must be a folder with config.json and weights, or a Hub id; none could be read there."
-        ) from error
-    return config.get("model_type")
+            f"`model` {path} must be a folder with weights and a config.json that states `model_type`, or a Hub id; "
+            "there is none."
+        )
+    return config["model_type"]
 
 
 def _sentence_encoder(path: str | Path, dtype: torch.dtype) -> PhenoLIPTextModel:

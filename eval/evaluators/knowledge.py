@@ -140,7 +140,9 @@ def related_pairs(ontology: PhenotypeOntology, term_ids: Sequence[str], num_pair
     happens to the root and its children, which have no such ancestor, and how the draws follow one another. Ours: a
     draw that cannot be completed is thrown away and begins anew with its first term; numpy's ``default_rng(seed)``
     gives one integer each for the first term, the ancestor (in id order) and the second term (in id order), pair by
-    pair. In a sample of terms the first and second term come from the sample, the ancestor from the whole ontology.
+    pair. Lin's similarity takes the most informative common ancestor, which need not be the one drawn. Untrained
+    MiniLM has .572 at seed 0 (.566 and .560 at seeds 1 and 2). In a sample of terms the first and second term come
+    from the sample, the ancestor from the whole ontology.
 
     Shapes: returns (num_pairs, 2) rows of ``term_ids``.
 

@@ -1,0 +1,51 @@
+"""A model of two small layers in a folder, for every test that needs one; random weights, no download."""
+
+import string
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+from phenolip.configuration_phenolip import PhenoLIPConfig
+from phenolip.modeling_phenolip import PhenoLIPModel
+from phenolip.processing_phenolip import PhenoLIPProcessor
+
+SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+
+
+def letter_tokenizer(max_length=64):
+    """Splits words into letters: a vocabulary of 80 entries that knows every plain text."""
+    letters = string.ascii_lowercase + string.digits
+    pieces = SPECIAL_TOKENS + list(letters) + [f"##{letter}" for letter in letters] + list(".,:;-()/")
+    tokenizer = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]",
+        model_max_length=max_length, model_input_names=["input_ids", "attention_mask"],
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def tiny_model_dir(tmp_path_factory):
+    """Folder of a whole PhenoLIP model and its processor: 2 layers, 32 wide, 32 px. Read it only."""
+    torch.manual_seed(0)
+    tower = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    config = PhenoLIPConfig(
+        text_config={
+            "tower_config": {"model_type": "bert", "vocab_size": 100, "max_position_embeddings": 64, **tower}
+        },
+        vision_config={"tower_config": {"model_type": "vit", "image_size": 32, "patch_size": 8, **tower}},
+        projection_dim=16,
+    )
+    size = {"height": 32, "width": 32}
+    processor = PhenoLIPProcessor(CLIPImageProcessorPil(size=size, crop_size=size), letter_tokenizer())
+    folder = tmp_path_factory.mktemp("tiny_model")
+    PhenoLIPModel(config).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
