@@ -162,7 +162,7 @@ def _neoplasm(canvas: Canvas, rng: np.random.Generator, side: int, white: Color)
     center = (side * rng.uniform(0.26, 0.34), rng.choice([-1, 1]) * rng.uniform(0.22, 0.36))
     radius = rng.uniform(0.16, 0.22)
     canvas.polygon(blob(rng, center, radius * 1.55, wobble=0.15), mix(white, (70, 70, 70), 0.7), alpha=0.8, blur=0.03)
-    rim = blob(rng, center, radius, wobble=0.14, waves=7)
+    rim = blob(rng, center, radius, wobble=0.09, waves=5)
     canvas.polygon(rim, (252, 252, 252), blur=0.004)
     canvas.polygon((rim - center) * 0.66 + center, (45, 45, 45), blur=0.012)
 

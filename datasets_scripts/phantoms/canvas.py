@@ -260,11 +260,7 @@ def scatter(
     for candidate in rng.uniform(-extent, extent, (count * tries, 2)):
         if len(points) == count:
             break
-        if all(
-            abs(candidate[0] - p[0]) + abs(candidate[1] - p[1]) > min_distance * 1.2
-            or np.hypot(*(candidate - p)) > min_distance
-            for p in points
-        ):
+        if not points or np.square(np.array(points) - candidate).sum(axis=1).min() > min_distance**2:
             points.append(candidate)
     return np.array(points).reshape(-1, 2)
 

@@ -42,7 +42,6 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
     ),
 }
 PHRASINGS = tuple(TEMPLATES)
-_PROPER = ("Lisch", "Kayser", "Howell", "Fleischer", "Bell", "EEG")
 
 
 def caption(rng: np.random.Generator, signs: Sequence[Sign], view: str, phrasings: str) -> str:
@@ -64,7 +63,7 @@ def _wording(rng: np.random.Generator, sign: Sign) -> str:
     """The name of a sign half of the time, else one of its synonyms, as it stands inside a sentence."""
     named = not sign.synonyms or rng.random() < 0.5
     text = sign.name if named else sign.synonyms[rng.integers(len(sign.synonyms))]
-    return text if text.startswith(_PROPER) or text[:2].isupper() else text[0].lower() + text[1:]
+    return text if text[:2].isupper() else text[0].lower() + text[1:]
 
 
 def _capital(text: str) -> str:

@@ -1,6 +1,7 @@
 """A frontal chest radiograph: heart, pleura, lungs and diaphragm."""
 
 import numpy as np
+from PIL import Image, ImageChops
 
 from phenolip.datasets_scripts.phantoms.canvas import Canvas, blob, curve, mix, radiograph, random_pose, scatter, walk
 from phenolip.datasets_scripts.phantoms.scene import Drawing, Scene, Sign
@@ -140,8 +141,10 @@ def _effusion(canvas: Canvas, rng: np.random.Generator, side: int, lung: np.ndar
     height = rng.uniform(-0.15, 0.2)
     white = (int(rng.integers(205, 235)),) * 3
     surface = curve([(0.1, height + 0.24), (0.35, height + 0.22), (0.6, height + 0.06), (0.79, height - 0.3)], 24)
-    shape = np.concatenate([surface, [(0.84, height), (0.84, 0.85), (0.1, 0.85)]]) * (side, 1)
-    canvas.polygon(shape, white, alpha=0.96, blur=0.01)
+    shape = np.concatenate([surface, [(0.9, height), (0.9, 0.95), (0.1, 0.95)]]) * (side, 1)
+    fluid = Image.new("RGB", canvas.image.size, white)
+    inside = ImageChops.multiply(canvas.mask(shape, blur=0.01), canvas.mask(lung, blur=0.012))
+    canvas.paste(fluid, inside)
 
 
 def _hernia(canvas: Canvas, rng: np.random.Generator, side: int) -> None:

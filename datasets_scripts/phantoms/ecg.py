@@ -61,9 +61,9 @@ def _trace(rng: np.random.Generator, shown: frozenset[str]) -> np.ndarray:
     time = np.linspace(0, 1, _SAMPLES)
     phase = rng.uniform(0, 2 * np.pi)
     if VENTRICULAR_FIBRILLATION in shown:
-        wander = np.cumsum(rng.normal(0, 0.5, _SAMPLES)) * 0.12
-        trace = np.sin(2 * np.pi * rng.uniform(15, 19) * time + phase + wander) * 0.4
-        return trace * (0.55 + 0.45 * np.sin(2 * np.pi * 2.3 * time + np.cumsum(rng.normal(0, 0.02, _SAMPLES))))
+        wander = np.cumsum(rng.normal(0, 0.12, _SAMPLES))
+        swell = 0.6 + 0.4 * np.sin(2 * np.pi * rng.uniform(3, 5) * time + np.cumsum(rng.normal(0, 0.1, _SAMPLES)))
+        return 0.5 * swell * np.sin(2 * np.pi * rng.uniform(14, 20) * time + phase + wander)
     if TORSADE in shown:
         envelope = np.sin(2 * np.pi * rng.uniform(0.9, 1.2) * time + phase)
         return 0.95 * envelope * np.sin(2 * np.pi * rng.uniform(20, 24) * time)
@@ -75,7 +75,7 @@ def _trace(rng: np.random.Generator, shown: frozenset[str]) -> np.ndarray:
 
 def _beats(rng: np.random.Generator, time: np.ndarray, shown: frozenset[str]) -> np.ndarray:
     """A rhythm of separate complexes."""
-    interval = rng.uniform(0.17, 0.23)
+    interval = rng.uniform(0.15, 0.18) if PREMATURE_BEAT in shown else rng.uniform(0.17, 0.23)
     fibrillating = ATRIAL_FIBRILLATION in shown
     flutter = ATRIAL_FLUTTER in shown
     trace = rng.normal(0, 0.008, _SAMPLES)
@@ -90,7 +90,7 @@ def _beats(rng: np.random.Generator, time: np.ndarray, shown: frozenset[str]) ->
         step = interval * (rng.uniform(0.5, 1.7) if fibrillating else rng.normal(1, 0.01))
         if PREMATURE_BEAT in shown and count % 3 == early:
             start = at - 0.35 * interval
-            trace += _bump(time, start, 0.028, 1.25) - _bump(time, start + 0.07, 0.035, 0.75)
+            trace += _bump(time, start, 0.022, 1.25) - _bump(time, start + 0.055, 0.028, 0.7)
             at += interval * 1.1
             count += 1
             continue

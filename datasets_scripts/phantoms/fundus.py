@@ -41,7 +41,7 @@ _MACULA = (0.3, 0.06)
 
 
 def draw(rng: np.random.Generator, shown: frozenset[str], size: int) -> Drawing:
-    """Draw a fundus photograph; see `Scene`. The disc lies on the nasal side: right in a right eye."""
+    """Draw a fundus photograph; see `Scene`. The disc lies on the nasal side: left in a left eye."""
     pose = random_pose(rng, turn_deg=25, scale=(0.95, 1.3), shift=0.18, mirror=True, stretch=0.04)
     ground = mix(mix((212, 104, 52), (150, 60, 30), rng.uniform(0, 1)), (190, 130, 100), rng.uniform(0, 0.4))
     canvas = Canvas(size, ground, pose)
@@ -51,7 +51,7 @@ def draw(rng: np.random.Generator, shown: frozenset[str], size: int) -> Drawing:
         _coloboma(canvas, rng)
     if DRUSEN in shown:
         _drusen(canvas, rng)
-    disc = 0.27 if PAPILLEDEMA in shown else rng.uniform(0.17, 0.2)
+    disc = 0.27 if PAPILLEDEMA in shown else rng.uniform(0.18, 0.22)
     _disc(canvas, rng, disc, shown)
     _vessels(canvas, rng, ground, TORTUOSITY in shown)
     if PAPILLEDEMA in shown:
@@ -62,8 +62,7 @@ def draw(rng: np.random.Generator, shown: frozenset[str], size: int) -> Drawing:
         _spicules(canvas, rng)
     if rng.random() < 0.7:
         _aperture(canvas, rng)
-    eye = "left" if pose.mirror else "right"  # unmirrored: disc on the left of the image
-    eye = {"left": "right", "right": "left"}[eye]
+    eye = "right" if pose.mirror else "left"
     view = rng.choice(["fundus photograph", f"color fundus photograph of the {eye} eye", "ophthalmoscopic view"])
     return Drawing(photograph(rng, canvas, light=0.25, cast=0.22), str(view))
 
@@ -91,12 +90,19 @@ def _disc(canvas: Canvas, rng: np.random.Generator, radius: float, shown: frozen
 
 def _swelling(canvas: Canvas, rng: np.random.Generator, radius: float) -> None:
     """Blurred, elevated margin with radial streaks that bury the vessels."""
-    canvas.ellipse(_DISC, radius, (248, 190, 140), alpha=0.75, blur=0.06)
-    for angle in np.arange(0, 360, 9.0):
+    canvas.ellipse(_DISC, radius * 1.1, (250, 186, 140), alpha=0.85, blur=0.07)
+    for angle in np.arange(0, 360, 7.5) + rng.uniform(-3, 3, 48):
         direction = np.array([np.cos(np.radians(angle)), np.sin(np.radians(angle))])
-        inner, outer = radius * rng.uniform(0.35, 0.6), radius * rng.uniform(1.1, 1.5)
-        tone = (255, 226, 180) if rng.random() < 0.6 else (190, 60, 40)
-        canvas.stroke([_DISC + direction * inner, _DISC + direction * outer], 0.022, tone, alpha=0.6, blur=0.006)
+        inner, outer = radius * rng.uniform(0.3, 0.6), radius * rng.uniform(1.0, 1.45)
+        tone = (255, 220, 180) if rng.random() < 0.6 else (196, 70, 48)
+        canvas.stroke(
+            [_DISC + direction * inner, _DISC + direction * outer], [0.03, 0.012], tone, alpha=0.45, blur=0.014
+        )
+    for angle in rng.uniform(0, 360, 4):  # splinters of blood at the margin
+        direction = np.array([np.cos(np.radians(angle)), np.sin(np.radians(angle))])
+        canvas.stroke(
+            [_DISC + direction * radius * 0.9, _DISC + direction * radius * 1.25], [0.05, 0.02], (120, 12, 14)
+        )
 
 
 def _vessels(canvas: Canvas, rng: np.random.Generator, ground: Color, tortuous: bool) -> None:
@@ -105,7 +111,7 @@ def _vessels(canvas: Canvas, rng: np.random.Generator, ground: Color, tortuous: 
     for up in (-1, 1):
         for heading, length in ((62, 1.5), (128, 0.9)):
             for color, width, offset in ((vein, 0.044, 0), (artery, 0.036, 16)):
-                waves = rng.uniform(5, 7) if tortuous else 0
+                waves = rng.uniform(4, 5.5) if tortuous else 0
                 start = (_DISC[0] + 0.01 * offset / 16, _DISC[1])
                 straight = walk(rng, start, up * (heading + offset), length, bend=0.1, num_points=60, waves=waves)
                 # arcades bend round the macula
@@ -135,7 +141,7 @@ def _hemorrhages(canvas: Canvas, rng: np.random.Generator) -> None:
         away = np.degrees(np.arctan2(center[1] - _DISC[1], center[0] - _DISC[0]))
         flame = rng.random() < 0.5
         radii = (radius * 1.5, radius * 0.5) if flame else (radius, radius * 0.9)
-        shape = blob(rng, center, radii, wobble=0.2, waves=9, turn_deg=away)
+        shape = blob(rng, center, radii, wobble=0.1, waves=7, turn_deg=away)
         canvas.polygon(shape, jitter(rng, (104, 8, 12), 8), alpha=0.95, blur=0.004)
 
 

@@ -28,7 +28,7 @@ SIGNS = (
     Sign(POLYDACTYLY, "Hand polydactyly", ("Extra finger", "Polydactyly of the hand", "Supernumerary finger")),
     Sign(SPLIT_HAND, "Split hand", ("Ectrodactyly of the hand", "Hand ectrodactyly")),
     Sign(ARACHNODACTYLY, "Arachnodactyly", ("Long slender fingers", "Spider fingers")),
-    Sign(BRACHYDACTYLY, "Brachydactyly", ("Short fingers or toes",)),
+    Sign(BRACHYDACTYLY, "Brachydactyly"),
     Sign(SYNDACTYLY, "Finger syndactyly", ("Partial syndactyly",)),
     Sign(CLUBBING, "Clubbing of fingers", ("Clubbed fingers", "Finger clubbing")),
     Sign(ABSENT_THUMB, "Absent thumb", ("Thumb aplasia", "Aplasia of the thumb")),
@@ -56,11 +56,13 @@ def draw(rng: np.random.Generator, shown: frozenset[str], size: int) -> Drawing:
     _palm(canvas, rng, skin, SPLIT_HAND in shown, ABSENT_THUMB in shown)
     joined = _joined_pair(rng, shown)
     if joined is not None:
-        _web(canvas, skin, *(fingers[index] for index in joined))
+        _bring_together(*(fingers[index] for index in joined))
     club = rng.uniform(1.45, 1.7) if CLUBBING in shown else 1.0
     for finger in fingers.values():
         _finger(canvas, rng, skin, finger, club)
-    side = "left" if pose.mirror else "right"
+    if joined is not None:
+        _web(canvas, skin, *(fingers[index] for index in joined))
+    side = "right" if pose.mirror else "left"  # the back of a left hand has its thumb on the right
     view = rng.choice([f"dorsal photograph of the {side} hand", f"photograph of the {side} hand", "view of the hand"])
     return Drawing(photograph(rng, canvas, rulers=0.2), str(view))
 
@@ -117,13 +119,21 @@ def _axis(finger: np.ndarray) -> np.ndarray:
     return np.array([(x, y), (x + length * sin(radians(heading)), y - length * cos(radians(heading)))])
 
 
-def _web(canvas: Canvas, skin: Color, first: np.ndarray, second: np.ndarray) -> None:
-    """Bring two fingers together and fill the space between them with skin almost to the tips."""
+def _bring_together(first: np.ndarray, second: np.ndarray) -> None:
+    """Make two fingers parallel and as long as each other."""
     middle = (first[2] + second[2]) / 2
-    first[2], second[2] = middle - 2, middle + 2
+    first[2], second[2] = middle - 1, middle + 1
+    first[3] = second[3] = max(first[3], second[3])
+
+
+def _web(canvas: Canvas, skin: Color, first: np.ndarray, second: np.ndarray) -> None:
+    """One sheet of skin over the space between two fingers, as far as their nails."""
     a, b = _axis(first), _axis(second)
-    reach = a[0] + 0.88 * (a[1] - a[0]), b[0] + 0.88 * (b[1] - b[0])
-    canvas.polygon([a[0] + (0, 0.1), reach[0], reach[1], b[0] + (0, 0.1)], mix(skin, (90, 40, 30), 0.1))
+    top_a, top_b = a[0] + 0.86 * (a[1] - a[0]), b[0] + 0.86 * (b[1] - b[0])
+    canvas.polygon([a[0], top_a, top_b, b[0]], skin)
+    canvas.stroke([top_a, (top_a + top_b) / 2 + (0, 0.03), top_b], 0.02, mix(skin, (40, 15, 10), 0.45))
+    root, tip = (a[0] + b[0]) / 2, (top_a + top_b) / 2
+    canvas.stroke([root + 0.2 * (tip - root), tip], 0.03, mix(skin, (60, 25, 20), 0.35), alpha=0.4, blur=0.01)
 
 
 def _palm(canvas: Canvas, rng: np.random.Generator, skin: Color, cleft: bool, no_thumb: bool) -> None:

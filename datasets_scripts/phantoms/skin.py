@@ -122,25 +122,25 @@ def _telangiectasia(canvas: Canvas, rng: np.random.Generator, skin: Color) -> No
 
 
 def _livedo(canvas: Canvas, rng: np.random.Generator, skin: Color) -> None:
-    """A violet net over the whole patch."""
+    """A violet net over the whole patch: an uneven honeycomb."""
     violet = mix(_red(rng, skin, 0.5), (110, 60, 140), 0.35)
-    step = rng.uniform(0.36, 0.5)
-    count = int(3.2 / step)
-    rows, columns = np.mgrid[0:count, 0:count]
-    nodes = np.stack([(columns + 0.5 * (rows % 2)) * step - 1.6, rows * step * 0.87 - 1.5], axis=-1)
-    nodes = nodes + rng.normal(0, step * 0.13, nodes.shape)
-    for row in range(count):
-        for column in range(count):
-            here = nodes[row, column]
-            neighbours = [(row, column + 1), (row + 1, column), (row + 1, column + (1 if row % 2 else -1))]
-            # dropping one edge in a hexagonal pattern turns the triangles into open meshes
-            dropped = (row + 2 * column) % 3
-            for index, (r, c) in enumerate(neighbours):
-                if 0 <= r < count and 0 <= c < count and index != dropped:
-                    middle = (here + nodes[r, c]) / 2 + rng.normal(0, step * 0.1, 2)
-                    canvas.stroke(
-                        curve([here, middle, nodes[r, c]], 7), rng.uniform(0.04, 0.075), violet, alpha=0.65, blur=0.012
-                    )
+    side = rng.uniform(0.2, 0.3)
+    shifts: dict[tuple[int, int], np.ndarray] = {}  # one for each corner, shared by the meshes that meet there
+
+    def corner(point: np.ndarray) -> np.ndarray:
+        key = (round(point[0] / (side / 4)), round(point[1] / (side / 4)))
+        return point + shifts.setdefault(key, rng.normal(0, side * 0.18, 2))
+
+    angles = np.radians(np.arange(30, 271, 60))  # half of the sides of each mesh; its neighbours draw the others
+    for row in range(-6, 7):
+        for column in range(-5, 6):
+            center = np.array([(column + 0.5 * (row % 2)) * side * np.sqrt(3), row * side * 1.5])
+            if np.abs(center).max() > 1.7:
+                continue
+            ring = [corner(center + side * np.array([np.cos(angle), np.sin(angle)])) for angle in angles[:4]]
+            for start, end in zip(ring, ring[1:], strict=False):
+                middle = (start + end) / 2 + rng.normal(0, side * 0.12, 2)
+                canvas.stroke(curve([start, middle, end], 7), rng.uniform(0.035, 0.07), violet, alpha=0.7, blur=0.012)
 
 
 def _striae(canvas: Canvas, rng: np.random.Generator, skin: Color) -> None:
