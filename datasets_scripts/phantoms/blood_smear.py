@@ -68,7 +68,7 @@ def draw(rng: np.random.Generator, shown: frozenset[str], size: int) -> Drawing:
     for _ in range(rng.integers(2, 9)):  # platelets
         canvas.polygon(blob(rng, tuple(rng.uniform(-1, 1, 2)), 0.03, wobble=0.2), (146, 96, 168), alpha=0.85)
     view = rng.choice(["peripheral blood smear", "blood film", "Wright-stained peripheral blood film"])
-    return Drawing(photograph(rng, canvas, light=0.2, cast=0.2), str(view))
+    return Drawing(photograph(rng, canvas, light=0.35, cast=0.22), str(view))
 
 
 def _white_cell_places(rng: np.random.Generator, shown: frozenset[str]) -> np.ndarray:

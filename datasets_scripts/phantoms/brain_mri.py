@@ -40,7 +40,7 @@ _BRAIN = [(0, -0.78), (0.35, -0.7), (0.56, -0.35), (0.6, 0.05), (0.52, 0.45), (0
 
 def draw(rng: np.random.Generator, shown: frozenset[str], size: int) -> Drawing:
     """Draw an axial slice; see `Scene`. Fluid is dark (T1) or bright (T2)."""
-    pose = random_pose(rng, turn_deg=28, scale=(0.85, 1.12), shift=0.14, mirror=True)
+    pose = random_pose(rng, turn_deg=50, scale=(0.76, 1.1), shift=0.2, mirror=True)
     bright_fluid = bool(rng.random() < 0.5)
     fluid = (225, 225, 225) if bright_fluid else (28, 28, 28)
     white = (105, 105, 105) if bright_fluid else (185, 185, 185)
@@ -73,7 +73,7 @@ def draw(rng: np.random.Generator, shown: frozenset[str], size: int) -> Drawing:
     canvas.shade(1 + 0.05 * noise_field(rng, 64, (6, 16, 32)))
     weight = "T2-weighted" if bright_fluid else "T1-weighted"
     view = rng.choice(["brain MRI", "axial brain MRI", f"axial {weight} MRI of the brain", f"{weight} MR image"])
-    return Drawing(radiograph(rng, canvas, invert=0.0, light=0.3), str(view))
+    return Drawing(radiograph(rng, canvas, invert=0.0, light=0.45), str(view))
 
 
 def _folds(canvas, rng, outline: np.ndarray, fluid: Color, cortex: Color, smooth: bool, one_ventricle: bool) -> None:

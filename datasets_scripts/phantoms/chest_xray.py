@@ -28,7 +28,7 @@ _BONE = (232, 232, 232)
 
 def draw(rng: np.random.Generator, shown: frozenset[str], size: int) -> Drawing:
     """Draw a chest radiograph; see `Scene`. The patient's left is on the right of the image, as on film."""
-    pose = random_pose(rng, turn_deg=11, scale=(0.85, 1.08), shift=0.12, stretch=0.12)
+    pose = random_pose(rng, turn_deg=18, scale=(0.74, 1.1), shift=0.2, stretch=0.15)
     tissue = int(rng.integers(120, 175))
     canvas = Canvas(size, (int(rng.integers(0, 30)),) * 3, pose)
     gray = (tissue,) * 3
@@ -49,7 +49,7 @@ def draw(rng: np.random.Generator, shown: frozenset[str], size: int) -> Drawing:
         _effusion(canvas, rng, deviant, lungs[deviant])
     _bones(canvas, rng)
     view = rng.choice(["frontal chest radiograph", "chest X-ray", "posteroanterior radiograph of the chest"])
-    return Drawing(radiograph(rng, canvas), str(view))
+    return Drawing(radiograph(rng, canvas, invert=0.4, light=0.4), str(view))
 
 
 def _lung(canvas: Canvas, rng: np.random.Generator, side: int) -> np.ndarray:

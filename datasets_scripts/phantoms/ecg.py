@@ -29,7 +29,7 @@ _SAMPLES = 700
 
 def draw(rng: np.random.Generator, shown: frozenset[str], size: int) -> Drawing:
     """Draw a rhythm strip; see `Scene`."""
-    pose = random_pose(rng, turn_deg=14, scale=(0.9, 1.15), shift=0.08)
+    pose = random_pose(rng, turn_deg=14, scale=(0.9, 1.15), shift=0.15)
     dark = bool(rng.random() < 0.25)  # a monitor instead of paper
     paper = mix((255, 250, 246), random_color(rng, 150, 255), rng.uniform(0, 0.5))
     canvas = Canvas(size, random_color(rng, 0, 40) if dark else paper, pose)
@@ -49,7 +49,7 @@ def draw(rng: np.random.Generator, shown: frozenset[str], size: int) -> Drawing:
         time = np.linspace(0, 1, _SAMPLES)
         canvas.stroke(np.stack([time * 3.2 - 1.6, middle - height * _trace(rng, shown)], axis=1), width, ink)
     view = rng.choice(["electrocardiogram", "ECG rhythm strip", "12-lead ECG excerpt"])
-    return Drawing(photograph(rng, canvas, light=0.2), str(view))
+    return Drawing(photograph(rng, canvas, light=0.35), str(view))
 
 
 def _bump(time: np.ndarray, center: float, width: float, height: float) -> np.ndarray:

@@ -42,8 +42,8 @@ _MACULA = (0.3, 0.06)
 
 def draw(rng: np.random.Generator, shown: frozenset[str], size: int) -> Drawing:
     """Draw a fundus photograph; see `Scene`. The disc lies on the nasal side: left in a left eye."""
-    pose = random_pose(rng, turn_deg=25, scale=(0.95, 1.3), shift=0.18, mirror=True, stretch=0.04)
-    ground = mix(mix((212, 104, 52), (150, 60, 30), rng.uniform(0, 1)), (190, 130, 100), rng.uniform(0, 0.4))
+    pose = random_pose(rng, turn_deg=45, scale=(0.85, 1.3), shift=0.26, mirror=True, stretch=0.04)
+    ground = mix(mix((220, 110, 56), (130, 48, 24), rng.uniform(0, 1)), (190, 130, 100), rng.uniform(0, 0.4))
     canvas = Canvas(size, ground, pose)
     canvas.shade(1 + 0.1 * noise_field(rng, 64, (4, 12, 30)))
     _macula(canvas, rng, ground, CHERRY_RED_SPOT in shown)
@@ -64,7 +64,7 @@ def draw(rng: np.random.Generator, shown: frozenset[str], size: int) -> Drawing:
         _aperture(canvas, rng)
     eye = "right" if pose.mirror else "left"
     view = rng.choice(["fundus photograph", f"color fundus photograph of the {eye} eye", "ophthalmoscopic view"])
-    return Drawing(photograph(rng, canvas, light=0.25, cast=0.22), str(view))
+    return Drawing(photograph(rng, canvas, light=0.4, cast=0.22), str(view))
 
 
 def _macula(canvas: Canvas, rng: np.random.Generator, ground: Color, cherry: bool) -> None:
@@ -169,9 +169,9 @@ def _coloboma(canvas: Canvas, rng: np.random.Generator) -> None:
 
 def _aperture(canvas: Canvas, rng: np.random.Generator) -> None:
     """The round field stop of the camera."""
-    center = (rng.uniform(-0.06, 0.06), rng.uniform(-0.06, 0.06))
+    center = tuple(rng.uniform(-0.12, 0.12, 2))
     pose, canvas.pose = canvas.pose, type(canvas.pose)()
-    hole = canvas.mask(ellipse(center, rng.uniform(0.92, 1.1), num_points=80))
+    hole = canvas.mask(ellipse(center, rng.uniform(0.85, 1.15), num_points=80))
     field = canvas.image.copy()
     surround = backdrop(rng, canvas.side) if rng.random() < 0.1 else None
     canvas.image.paste(surround or (int(rng.integers(0, 25)),) * 3, (0, 0, canvas.side, canvas.side))
