@@ -27,6 +27,7 @@ DIRECTIONS = {
 ZERO_SHOT = {"zero_shot_top1": "top 1", "zero_shot_top5": "top 5"}
 THUMBNAIL_PX = 280
 SHORT_CAPTION = 160  # characters shown before a reader asks for the rest
+AXIS_LIMITS = (20, 40, 60, 80, 100)
 BAR, WHISKER, CHANCE, INK = "#2f6f8f", "#14323f", "#b4552d", "#1d2529"
 
 
@@ -109,16 +110,20 @@ def plots(results: dict[str, Any]) -> list[tuple[str, str]]:
         panels.append((f"{title}, hit rate", bars))
     panels.append(("Zero-shot classification", {label: name for name, label in ZERO_SHOT.items()}))
     metrics = results["metrics"]
-    return [(title, bar_plot(results, bars, title)) for title, bars in panels if next(iter(bars.values())) in metrics]
+    panels = [(title, bars) for title, bars in panels if next(iter(bars.values())) in metrics]
+    highest = max(100 * metrics[name]["ci95"][1] for _, bars in panels for name in bars.values())
+    limit = next(limit for limit in AXIS_LIMITS if limit >= highest)  # one scale for all panels
+    return [(title, bar_plot(results, bars, title, limit)) for title, bars in panels]
 
 
-def bar_plot(results: dict[str, Any], bars: dict[str, str], title: str) -> str:
+def bar_plot(results: dict[str, Any], bars: dict[str, str], title: str, limit: int = 100) -> str:
     """Inline SVG of horizontal bars with 95 % intervals and a mark at chance; it scales with the page.
 
     Args:
         results: The content of results.json.
         bars: Label of a bar -> name of its metric, from top to bottom.
-        title: Read aloud in place of the picture.
+        title: Name of the panel, which also seeds the ids inside the picture.
+        limit: End of the scale in percent.
     """
     metrics = [results["metrics"][name] for name in bars.values()]
     values = np.array([100 * metric["value"] for metric in metrics])
@@ -134,9 +139,10 @@ def bar_plot(results: dict[str, Any], bars: dict[str, str], title: str) -> str:
         axes.errorbar(values, places, xerr=errors, fmt="none", ecolor=WHISKER, elinewidth=1.4, capsize=3)
         axes.vlines(chances, places - 0.4, places + 0.4, color=CHANCE, linewidth=2)
         for place, value, upper in zip(places, values, intervals[:, 1], strict=True):
-            axes.text(max(value, upper) + 2, place, f"{value:.1f}", va="center")
-        axes.set(xlim=(0, 114), ylim=(len(bars) - 0.4, -0.6), yticks=places, yticklabels=bars)
-        axes.set_xticks([0, 25, 50, 75, 100], ["0", "25", "50", "75", "100 %"])
+            axes.text(max(value, upper) + 0.02 * limit, place, f"{value:.1f}", va="center")
+        axes.set(xlim=(0, 1.14 * limit), ylim=(len(bars) - 0.4, -0.6), yticks=places, yticklabels=bars)
+        ticks = [limit * quarter / 4 for quarter in range(5)]
+        axes.set_xticks(ticks, [*(f"{tick:g}" for tick in ticks[:-1]), f"{limit} %"])
         axes.tick_params(length=0, labelcolor=INK)
         axes.grid(axis="x", color="#e3e8ea", linewidth=0.8)
         axes.set_axisbelow(True)

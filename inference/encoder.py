@@ -72,7 +72,7 @@ class Encoder:
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         if model_type == "phenolip":
             model = PhenoLIPModel.from_pretrained(path, dtype=dtype).to(device)
-            processor = PhenoLIPProcessor.from_pretrained(path)
+            processor = PhenoLIPProcessor.from_pretrained(path, config=model.config)
             template = processor.prompt_template
             return cls(model, processor.tokenizer, processor.image_processor, prompt_template=template, name=str(path))
         if model_type == "phenolip_text_model":
@@ -82,7 +82,9 @@ class Encoder:
         else:
             allowed = ", ".join(("phenolip", "phenolip_text_model", *TEXT_POOLINGS))
             raise ConfigurationError(f"`model` {path} must be one of {allowed}, got the model type {model_type!r}.")
-        return cls(model.to(device), AutoTokenizer.from_pretrained(path), name=str(path))
+        # With the config at hand, transformers does not ask whether to run the code that the folder carries.
+        tokenizer = AutoTokenizer.from_pretrained(path, config=model.config)
+        return cls(model.to(device), tokenizer, name=str(path))
 
     @property
     def has_images(self) -> bool:

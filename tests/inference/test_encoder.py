@@ -62,7 +62,7 @@ def test_training_mode_comes_back(encoder):
     encoder.model.eval()
 
 
-def test_text_model_alone(encoder, tiny_model_dir, tmp_path):
+def test_text_model_alone(encoder, tmp_path):
     encoder.model.text_model.save_pretrained(tmp_path)
     encoder.tokenizer.save_pretrained(tmp_path)
     alone = Encoder.from_pretrained(tmp_path, "cpu")
@@ -70,6 +70,14 @@ def test_text_model_alone(encoder, tiny_model_dir, tmp_path):
     assert not alone.has_images and alone.logit_scale == 1.0
     with pytest.raises(ConfigurationError, match="encodes text only"):
         alone.encode_images(pictures(1))
+
+
+def test_nobody_is_asked_to_run_code_of_the_folder(encoder, tiny_model_dir, tmp_path, monkeypatch):
+    encoder.model.text_model.save_pretrained(tmp_path)
+    encoder.tokenizer.save_pretrained(tmp_path)
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("a question was asked"))
+    Encoder.from_pretrained(tiny_model_dir, "cpu")
+    Encoder.from_pretrained(tmp_path, "cpu")
 
 
 @pytest.mark.parametrize("pooling", [None, "mean", "cls", "max"])

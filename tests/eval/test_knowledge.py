@@ -1,0 +1,141 @@
+"""Knowledge evaluator on an ontology of forty terms whose answers are known."""
+
+import numpy as np
+import pytest
+
+from phenolip.eval.evaluators.knowledge import KnowledgeEvaluator, related_pairs, sample_terms, uniform_pairs
+from phenolip.exceptions import ConfigurationError
+from phenolip.ontology import PhenotypeOntology, PhenotypeTerm, Synonym, lin_similarities
+from phenolip.ontology.text import held_out_synonyms, is_held_out
+
+ROOT = "HP:0000118"
+BRANCHES = ("HP:0000010", "HP:0000020", "HP:0000030")
+
+
+def held_out_text(hpo_id):
+    """A synonym that the protocol holds out."""
+    return next(text for text in (f"alias {n} of {hpo_id}" for n in range(500)) if is_held_out(hpo_id, text))
+
+
+@pytest.fixture(scope="module")
+def ontology():
+    terms = [PhenotypeTerm("HP:0000001", "All"), PhenotypeTerm(ROOT, "Root", parents=("HP:0000001",))]
+    terms += [PhenotypeTerm(branch, f"Branch {branch}", parents=(ROOT,)) for branch in BRANCHES]
+    for number in range(36):
+        hpo_id = f"HP:00002{number:02d}"
+        kind = "layperson" if number % 4 == 0 else None
+        synonyms = (Synonym(held_out_text(hpo_id), "EXACT", kind),) if number % 2 == 0 else ()
+        definition = f"Definition {number}" if number % 3 else None
+        terms.append(
+            PhenotypeTerm(
+                hpo_id, f"Term {number}", definition=definition, synonyms=synonyms, parents=(BRANCHES[number % 3],)
+            )
+        )
+    return PhenotypeOntology(terms, release="2000-01-01")
+
+
+class Oracle:
+    """Gives a term's name, synonyms and definition the vector of its branch plus a little of its own."""
+
+    def __init__(self, ontology):
+        self.vectors = {}
+        for row, hpo_id in enumerate(ontology.term_ids()):
+            vector = np.zeros(64, np.float32)
+            for ancestor in ontology.ancestors(hpo_id, include_self=True):
+                vector[int(ancestor[3:]) % 23] = 1
+            vector[23 + row] = 1
+            term = ontology[hpo_id]
+            for text in (term.name, term.definition, *(synonym.text for synonym in term.synonyms)):
+                self.vectors[text] = vector / np.linalg.norm(vector)
+
+    def encode_texts(self, texts):
+        return np.stack([self.vectors[text] for text in texts])
+
+
+def test_an_encoder_that_knows_all_scores_one(ontology):
+    metrics = KnowledgeEvaluator(ontology, num_pairs=500)(Oracle(ontology))
+    assert metrics["synonym_to_name_hit_at_1"].value == 1.0 and metrics["synonym_to_name_hit_at_1"].n == 18
+    assert metrics["layperson_to_name_hit_at_10"].n == 9
+    assert metrics["definition_to_name_hit_at_1"].value == 1.0 and metrics["definition_to_name_hit_at_1"].n == 24
+    assert metrics["synonym_to_name_hit_at_10"].chance == pytest.approx(10 / 40)
+    assert metrics["spearman_lin_uniform"].value > 0.7
+    assert metrics["parent_child_auc"].value > 0.9
+    assert KnowledgeEvaluator.primary_metric in metrics
+    assert not any("recall" in name for name in metrics)
+
+
+def test_an_encoder_that_knows_nothing_is_near_chance(ontology, helpers):
+    metrics = KnowledgeEvaluator(ontology, num_pairs=500)(helpers.HashEncoder(64))
+    assert metrics["synonym_to_name_hit_at_1"].value < 0.2
+    assert abs(metrics["spearman_lin_uniform"].value) < 0.3
+    assert 0.2 < metrics["parent_child_auc"].value < 0.8
+
+
+def test_related_pairs_follow_the_record(ontology):
+    term_ids = ontology.term_ids()
+    pairs = related_pairs(ontology, term_ids, 4000, 0)
+    np.testing.assert_array_equal(pairs, related_pairs(ontology, term_ids, 4000, 0))
+    inside = set(term_ids) - {ROOT}
+    for first, second in {(term_ids[a], term_ids[b]) for a, b in pairs}:
+        assert first != second
+        ancestors = set(ontology.ancestors(first)) & inside
+        assert ancestors & set(ontology.ancestors(second, include_self=True))
+    # leaves alone have an ancestor below the root: each is first equally often, and its partner is uniform
+    first, counts = np.unique(pairs[:, 0], return_counts=True)
+    assert len(first) == 36 and counts.min() > 0.5 * 4000 / 36
+    is_branch = np.isin(pairs[:, 1], [term_ids.index(branch) for branch in BRANCHES])
+    assert is_branch.mean() == pytest.approx(1 / 12, abs=0.02)  # 11 other leaves and the branch itself
+
+
+def test_uniform_pairs_cover_all_ordered_pairs_of_two():
+    pairs = uniform_pairs(4, 4000, 0)
+    _, counts = np.unique(pairs, axis=0, return_counts=True)
+    assert len(counts) == 12 and counts.min() > 250
+    assert (pairs[:, 0] != pairs[:, 1]).all()
+
+
+def test_a_sample_restricts_names_queries_and_pairs(ontology):
+    evaluator = KnowledgeEvaluator(ontology, num_names=12, num_pairs=100)
+    assert len(evaluator.term_ids) == len(evaluator.names) == 12
+    assert len(evaluator.synonyms) == 6  # half of the sample has a held-out synonym
+    assert all(ontology[evaluator.term_ids[row]].synonyms[0].text == text for text, row in evaluator.synonyms)
+    assert evaluator.related.max() < 12 and evaluator.uniform.max() < 12
+    assert evaluator(Oracle(ontology))["synonym_to_name_hit_at_1"].value == 1.0
+
+
+@pytest.mark.parametrize("num_names", [2, 5, 30, 39])
+def test_a_sample_is_seeded_and_of_the_size_asked(ontology, num_names):
+    with_synonym = {synonym.hpo_id for synonym in held_out_synonyms(ontology)}
+    sample = sample_terms(ontology, with_synonym, num_names, 0)
+    assert len(set(sample)) == num_names and list(sample) == sorted(sample)
+    assert sample == sample_terms(ontology, with_synonym, num_names, 0)
+    assert sample != sample_terms(ontology, with_synonym, num_names, 1)
+
+
+def test_definitions_are_sampled_or_all(ontology):
+    assert len(KnowledgeEvaluator(ontology, num_definitions=None, num_pairs=10).definitions) == 24
+    assert len(KnowledgeEvaluator(ontology, num_definitions=7, num_pairs=10).definitions) == 7
+
+
+def test_names_are_encoded_once(ontology, helpers):
+    encoder = helpers.HashEncoder()
+    KnowledgeEvaluator(ontology, num_pairs=50)(encoder)
+    assert encoder.num_texts == 40 + 18 + 24
+
+
+def test_correlation_equals_its_parts(ontology):
+    stats = pytest.importorskip("scipy.stats")
+    evaluator, oracle = KnowledgeEvaluator(ontology, num_pairs=300), Oracle(ontology)
+    names = oracle.encode_texts(evaluator.names)
+    a, b = evaluator.related.T
+    lin = lin_similarities(ontology, [evaluator.term_ids[i] for i in a], [evaluator.term_ids[i] for i in b])
+    cosine = [float(names[i] @ names[j]) for i, j in evaluator.related]
+    value = evaluator(oracle)["spearman_lin"].value
+    assert value == pytest.approx(stats.spearmanr(np.round(cosine, 6), np.round(lin, 9)).statistic, abs=0.02)
+
+
+def test_too_small_a_sample_is_named(ontology):
+    with pytest.raises(ConfigurationError, match="`num_names` must be at least 2, got 1"):
+        KnowledgeEvaluator(ontology, num_names=1)
+    with pytest.raises(ConfigurationError, match="raise `num_names`"):
+        related_pairs(ontology, ["HP:0000201", "HP:0000202"], 1, 0)
