@@ -8,15 +8,16 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel, SiglipTextModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import ModelOutput
 
-from .configuration_efficientnet_lite import EfficientNetLiteConfig
 from .configuration_phenolip import PhenoLIPConfig, PhenoLIPTextConfig, PhenoLIPVisionConfig
 from .modeling_efficientnet_lite import EfficientNetLiteModel
 
+# Towers that AutoModel does not know; all others come from there.
+TOWER_CLASSES = {"efficientnet_lite": EfficientNetLiteModel, "siglip_text_model": SiglipTextModel}
 # Where a tower keeps the layers that only its own pooler reads.
 POOLERS = {
     "bert": "pooler",
@@ -184,7 +185,7 @@ class PhenoLIPTextModel(PhenoLIPPreTrainedModel):
 
     def __init__(self, config: PhenoLIPTextConfig):
         super().__init__(config)
-        self.tower = _build_tower(config)
+        self.tower = _build_trainable_tower(config)
         self.projection = PhenoLIPProjection(config)
         self.post_init()
 
@@ -292,7 +293,7 @@ class PhenoLIPVisionModel(PhenoLIPPreTrainedModel):
 
     def __init__(self, config: PhenoLIPVisionConfig):
         super().__init__(config)
-        self.tower = _build_tower(config)
+        self.tower = _build_trainable_tower(config)
         self.projection = PhenoLIPProjection(config)
         self.post_init()
 
@@ -441,14 +442,16 @@ class PhenoLIPModel(PhenoLIPPreTrainedModel):
         )
 
 
-def _build_tower(config: PhenoLIPTextConfig | PhenoLIPVisionConfig) -> PreTrainedModel:
-    """Tower of random weights, without the layers that the pooling does not read: they would get no gradient."""
-    tower_config = config.tower_config
-    if tower_config.model_type == EfficientNetLiteConfig.model_type:
-        tower = EfficientNetLiteModel._from_config(tower_config)
-    else:
-        tower = AutoModel.from_config(tower_config)
-    pooler = POOLERS.get(tower_config.model_type)
+def build_tower(config: PreTrainedConfig) -> PreTrainedModel:
+    """Tower of random weights, of any type that PhenoLIP takes."""
+    tower_class = TOWER_CLASSES.get(config.model_type)
+    return AutoModel.from_config(config) if tower_class is None else tower_class._from_config(config)
+
+
+def _build_trainable_tower(config: PhenoLIPTextConfig | PhenoLIPVisionConfig) -> PreTrainedModel:
+    """Tower without the layers that its pooling does not read: they would get no gradient."""
+    tower = build_tower(config.tower_config)
+    pooler = POOLERS.get(config.tower_config.model_type)
     if config.pooling != "pooler" and pooler is not None:
         setattr(tower, pooler, nn.Identity())
     return tower

@@ -1,8 +1,9 @@
 """Processor of PhenoLIP: image processor, tokenizer and prompt template in one."""
 
+import os
 from typing import Any
 
-from transformers import BatchFeature, ProcessorMixin
+from transformers import BatchFeature, PreTrainedConfig, ProcessorMixin
 from transformers.processing_utils import ProcessingKwargs
 
 
@@ -38,6 +39,12 @@ class PhenoLIPProcessor(ProcessorMixin):
         _check_template(prompt_template)
         super().__init__(image_processor, tokenizer)
         self.prompt_template = prompt_template
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> "PhenoLIPProcessor":
+        """Loads the processor of a folder or Hub repository; its parts need no custom code, so none is asked for."""
+        kwargs.setdefault("config", PreTrainedConfig())  # else AutoTokenizer looks for that of the model
+        return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
 
     def __call__(
         self,

