@@ -52,27 +52,25 @@ class Phantom(NamedTuple):
 
 
 def phantom(index: int, *, seed: int, phrasings: str = "train", size: int = 224) -> Phantom:
-    """Draw image `index` of `seed`; it depends on nothing else.
-
-    The first sign runs through a fresh permutation of all terms for every block of `len(PHANTOM_TERMS)` images, so
-    that terms are balanced; others join it where they are compatible.
-    """
-    terms = sorted(PHANTOM_TERMS)
-    block, place = divmod(index, len(terms))
-    # streams of their own for the order of the terms, the image and the words: the image does not depend on phrasings
-    first = terms[np.random.default_rng([seed, block, 0]).permutation(len(terms))[place]]
-    rng = np.random.default_rng([seed, index, 1])
-    scene = _SCENE_OF[first]
-    hpo_ids = _join_signs(rng, scene, first)
-    drawing = scene.draw(rng, frozenset(hpo_ids), size)
-    words = np.random.default_rng([seed, index, 2 + PHRASINGS.index(phrasings)])
+    """Draw image `index` of `seed`; it depends on nothing else."""
+    hpo_ids = signs_of(index, seed=seed)
+    # the image and the words draw from streams of their own: an image does not depend on phrasings
+    drawing = _SCENE_OF[hpo_ids[0]].draw(np.random.default_rng([seed, index, 2]), frozenset(hpo_ids), size)
+    words = np.random.default_rng([seed, index, 3 + PHRASINGS.index(phrasings)])
     text = caption(words, [SIGNS[hpo_id] for hpo_id in hpo_ids], drawing.view, phrasings)
     return Phantom(drawing.image, text, hpo_ids)
 
 
-def _join_signs(rng: np.random.Generator, scene: Scene, first: str) -> tuple[str, ...]:
-    """`first` and up to two other signs of the scene that go with it."""
-    hpo_ids = [first]
+def signs_of(index: int, *, seed: int) -> tuple[str, ...]:
+    """The HPO ids that image `index` of `seed` shows, without drawing it.
+
+    The first runs through a fresh permutation of all terms for every block of `len(PHANTOM_TERMS)` images, so that
+    terms are balanced; up to two others of the same scene join it where they are compatible.
+    """
+    terms = sorted(PHANTOM_TERMS)
+    block, place = divmod(index, len(terms))
+    hpo_ids = [terms[np.random.default_rng([seed, block, 0]).permutation(len(terms))[place]]]
+    rng, scene = np.random.default_rng([seed, index, 1]), _SCENE_OF[hpo_ids[0]]
     for _ in range(rng.choice(len(_NUM_SIGNS), p=_NUM_SIGNS)):
         shown = frozenset(hpo_ids)
         others = [sign.id for sign in scene.signs if scene.compatible(sign.id, shown)]

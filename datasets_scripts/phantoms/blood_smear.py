@@ -38,6 +38,7 @@ SIGNS = (
     Sign(HYPERSEGMENTED, "Hypersegmentation of neutrophil nuclei", ("Hypermature neutrophils",)),
     Sign(EOSINOPHILIA, "Eosinophilia", ("High blood eosinophil count",)),
 )
+Point = tuple[float, float]
 _RED_CELL_SIGNS = frozenset({SICKLE, ELLIPTOCYTES, ACANTHOCYTES, SCHISTOCYTES, STOMATOCYTES, TARGET_CELLS, ROULEAUX})
 
 
@@ -81,12 +82,12 @@ def _white_cell_places(rng: np.random.Generator, shown: frozenset[str]) -> np.nd
     return scatter(rng, int(count), 0.62, extent=0.7)
 
 
-def _normal(canvas: Canvas, rng: np.random.Generator, center, radius: float, color: Color) -> None:
+def _normal(canvas: Canvas, rng: np.random.Generator, center: Point, radius: float, color: Color) -> None:
     canvas.ellipse(center, radius, color)
     canvas.ellipse(center, radius * rng.uniform(0.38, 0.46), mix(color, (255, 240, 235), 0.55), blur=radius * 0.14)
 
 
-def _sickle(canvas: Canvas, rng: np.random.Generator, center, radius: float, color: Color) -> None:
+def _sickle(canvas: Canvas, rng: np.random.Generator, center: Point, radius: float, color: Color) -> None:
     """A crescent with pointed ends."""
     turn = rng.uniform(0, 2 * np.pi)
     bend = rng.uniform(0.45, 0.8)
@@ -96,7 +97,7 @@ def _sickle(canvas: Canvas, rng: np.random.Generator, center, radius: float, col
     canvas.stroke(spine @ rotation.T + center, widths, mix(color, (120, 30, 50), 0.15))
 
 
-def _elliptocyte(canvas: Canvas, rng: np.random.Generator, center, radius: float, color: Color) -> None:
+def _elliptocyte(canvas: Canvas, rng: np.random.Generator, center: Point, radius: float, color: Color) -> None:
     turn = rng.uniform(0, 180)
     canvas.ellipse(center, (radius * 1.4, radius * rng.uniform(0.5, 0.62)), color, turn_deg=turn)
     canvas.ellipse(
@@ -104,7 +105,7 @@ def _elliptocyte(canvas: Canvas, rng: np.random.Generator, center, radius: float
     )
 
 
-def _acanthocyte(canvas: Canvas, rng: np.random.Generator, center, radius: float, color: Color) -> None:
+def _acanthocyte(canvas: Canvas, rng: np.random.Generator, center: Point, radius: float, color: Color) -> None:
     """A dense cell with few irregular spikes."""
     canvas.ellipse(center, radius * 0.8, mix(color, (130, 40, 60), 0.12))
     count = rng.integers(6, 10)
@@ -118,7 +119,7 @@ def _acanthocyte(canvas: Canvas, rng: np.random.Generator, center, radius: float
         )
 
 
-def _schistocyte(canvas: Canvas, rng: np.random.Generator, center, radius: float, color: Color) -> None:
+def _schistocyte(canvas: Canvas, rng: np.random.Generator, center: Point, radius: float, color: Color) -> None:
     """Fragments: helmets, triangles and half discs with corners."""
     turn, kind = rng.uniform(0, 2 * np.pi), rng.integers(3)
     if kind == 0:
@@ -135,14 +136,14 @@ def _schistocyte(canvas: Canvas, rng: np.random.Generator, center, radius: float
     canvas.polygon(shape * radius * rng.uniform(0.75, 1.0) @ rotation.T + center, mix(color, (130, 40, 60), 0.1))
 
 
-def _stomatocyte(canvas: Canvas, rng: np.random.Generator, center, radius: float, color: Color) -> None:
+def _stomatocyte(canvas: Canvas, rng: np.random.Generator, center: Point, radius: float, color: Color) -> None:
     """A slit, like a mouth, in place of the round pallor."""
     canvas.ellipse(center, radius, color)
     turn = rng.uniform(0, 180)
     canvas.ellipse(center, (radius * 0.68, radius * 0.15), mix(color, (255, 246, 242), 0.85), turn_deg=turn)
 
 
-def _target_cell(canvas: Canvas, rng: np.random.Generator, center, radius: float, color: Color) -> None:
+def _target_cell(canvas: Canvas, rng: np.random.Generator, center: Point, radius: float, color: Color) -> None:
     canvas.ellipse(center, radius, color)
     canvas.ellipse(center, radius * 0.74, mix(color, (255, 244, 240), 0.75))
     canvas.ellipse(center, radius * 0.36, mix(color, (130, 40, 60), 0.12))

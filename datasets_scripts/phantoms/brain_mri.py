@@ -76,7 +76,15 @@ def draw(rng: np.random.Generator, shown: frozenset[str], size: int) -> Drawing:
     return Drawing(radiograph(rng, canvas, invert=0.0, light=0.45), str(view))
 
 
-def _folds(canvas, rng, outline: np.ndarray, fluid: Color, cortex: Color, smooth: bool, one_ventricle: bool) -> None:
+def _folds(
+    canvas: Canvas,
+    rng: np.random.Generator,
+    outline: np.ndarray,
+    fluid: Color,
+    cortex: Color,
+    smooth: bool,
+    one_ventricle: bool,
+) -> None:
     """Sulci from the surface inwards; almost none, and a thick cortex, where the brain is smooth."""
     if smooth:
         canvas.stroke(np.concatenate([outline, outline[:1]]) * 0.88, 0.21, cortex)
@@ -92,7 +100,7 @@ def _folds(canvas, rng, outline: np.ndarray, fluid: Color, cortex: Color, smooth
         canvas.stroke(path, np.linspace(0.04, 0.02, 10), fluid)
 
 
-def _ventricles(canvas, rng, fluid: Color, gray: Color, shown: frozenset[str]) -> None:
+def _ventricles(canvas: Canvas, rng: np.random.Generator, fluid: Color, gray: Color, shown: frozenset[str]) -> None:
     if HOLOPROSENCEPHALY in shown:
         shape = curve(
             [

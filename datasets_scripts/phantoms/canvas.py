@@ -4,7 +4,7 @@ Coordinates are those of the drawn body part: (0, 0) is the centre of the image,
 A `Pose` turns, scales, shifts and mirrors them on the way to the pixels, so that a scene never knows where it lands.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil, cos, radians, sin
 
@@ -137,8 +137,22 @@ class Canvas:
 
         self._paint(draw, path, float(radii.max()), color, alpha, blur)
 
-    def _paint(self, draw, points, margin_px, color, alpha, blur) -> None:
-        """Draw straight on the image, or through a mask where the ink is translucent or soft."""
+    def _paint(
+        self,
+        draw: Callable[[ImageDraw.ImageDraw, Color | int, tuple[int, int]], None],
+        points: np.ndarray,
+        margin_px: float,
+        color: Color,
+        alpha: float,
+        blur: float,
+    ) -> None:
+        """Draw straight on the image, or through a mask where the ink is translucent or soft.
+
+        Args:
+            draw: `draw(surface, ink, offset)` draws at pixel positions less `offset`.
+            points: pixel positions (n, 2) that the shape spans.
+            margin_px: how far the shape reaches beyond them.
+        """
         if alpha >= 1.0 and blur <= 0.0:
             draw(ImageDraw.Draw(self.image), color, (0, 0))
             return
@@ -165,10 +179,9 @@ class Canvas:
         self.image.paste(other.image if isinstance(other, Canvas) else other, (0, 0), mask)
 
     def shade(self, field: np.ndarray, mask: Image.Image | None = None) -> None:
-        """Multiply the image by a field (h, w) of factors from 0 to 2, inside `mask` if given."""
+        """Darken where a field (h, w) is below 1 and lighten where it is above, inside `mask` if given."""
         factors = Image.fromarray(np.clip(field * 127.5, 0, 255).astype(np.uint8))
         factors = factors.resize((self.side, self.side), Image.Resampling.BICUBIC)
-        # overlay-like: factor 1 leaves the pixel as it is
         dark = ImageChops.multiply(self.image, factors.point(lambda v: min(255, 2 * v)).convert("RGB"))
         light = ImageChops.add(dark, factors.point(lambda v: max(0, v - 128)).convert("RGB"))
         self.image.paste(light, (0, 0), mask) if mask else self.image.paste(light)

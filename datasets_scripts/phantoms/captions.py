@@ -26,7 +26,7 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
         "Fig. 2: {Signs} in an affected individual ({view}).",
         "The {view} reveals {signs}.",
         "{View}. Note the {signs}.",
-        "{Signs} is seen. The remainder of the image is unremarkable.",
+        "Positive findings: {signs}. The remainder of the image is unremarkable.",
         "Clinical image of a patient with {signs}.",
         "Representative {view} from a proband with {signs}.",
     ),

@@ -101,7 +101,9 @@ def _ears(canvas: Canvas, rng: np.random.Generator, skin: Color, line: Color, sh
         canvas.ellipse((center[0] + side * 0.005, center[1]), (0.06 * size, 0.12 * size), inner, turn_deg=side * 14)
 
 
-def _eyes(canvas, rng, skin: Color, hair: Color, line: Color, shown: frozenset[str]) -> None:
+def _eyes(
+    canvas: Canvas, rng: np.random.Generator, skin: Color, hair: Color, line: Color, shown: frozenset[str]
+) -> None:
     """Both eyes with brows; the irises turn apart or together where there is a squint."""
     apart = rng.uniform(0.39, 0.43) if HYPERTELORISM in shown else rng.uniform(0.235, 0.26)
     iris = mix(random_color(rng, 30, 150), (90, 60, 30), rng.uniform(0, 1))
@@ -180,7 +182,7 @@ def _nose(canvas: Canvas, rng: np.random.Generator, skin: Color, line: Color) ->
         canvas.ellipse((side * 0.05, tip + 0.025), (0.03, 0.015), mix(line, (0, 0, 0), 0.4))
 
 
-def _mouth(canvas, rng, skin: Color, line: Color, shown: frozenset[str]) -> None:
+def _mouth(canvas: Canvas, rng: np.random.Generator, skin: Color, line: Color, shown: frozenset[str]) -> None:
     y, half = rng.uniform(0.53, 0.57), rng.uniform(0.2, 0.25)
     lip = mix(skin, (180, 50, 60), rng.uniform(0.35, 0.6))
     dark = (70, 20, 25)

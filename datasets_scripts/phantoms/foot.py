@@ -69,7 +69,14 @@ def _sole(canvas: Canvas, rng: np.random.Generator, ink: Color, shown: frozenset
     else:
         isthmus = rng.uniform(0.08, 0.18)
         inner = [*ball, (-0.34, -0.2), (isthmus / 2 - 0.09, -0.02), (isthmus, 0.25)]
-    heel_points = [(-0.27 if PES_PLANUS in shown else -0.14, 0.55), (-0.22, 0.75), (-0.1, 0.95), (0.06, 1.0), (0.22, 0.92), (0.27, heel)]
+    heel_points = [
+        (-0.27 if PES_PLANUS in shown else -0.14, 0.55),
+        (-0.22, 0.75),
+        (-0.1, 0.95),
+        (0.06, 1.0),
+        (0.22, 0.92),
+        (0.27, heel),
+    ]
     outer = [(0.3, 0.4), (0.36, 0.1), (0.46, -0.2), (ball_outer, -0.36)]
     front = [(0.38, -0.46), (0.2, -0.58), (0.0, -0.62), (-0.25, -0.58)]
     if PES_CAVUS in shown:  # the middle of the foot leaves no print

@@ -183,6 +183,8 @@ SCENE = Scene(
         frozenset({ARACHNODACTYLY, BRACHYDACTYLY, CLUBBING}),
         frozenset({SPLIT_HAND, SYNDACTYLY}),
         frozenset({SPLIT_HAND, POLYDACTYLY}),
+        frozenset({SPLIT_HAND, BRACHYDACTYLY}),
+        frozenset({SPLIT_HAND, ABSENT_THUMB}),
         frozenset({SYNDACTYLY, BRACHYDACTYLY}),
     ),
 )

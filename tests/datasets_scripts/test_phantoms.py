@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import runpy
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from phenolip.datasets_scripts.phantoms import (
     SIGNS,
     generate,
     phantom,
+    signs_of,
     write_imagefolder,
 )
 from phenolip.datasets_scripts.phantoms.captions import TEMPLATES, caption
@@ -78,10 +81,10 @@ def test_every_term_occurs_and_images_hold_one_to_three(round_of_phantoms):
 
 
 def test_terms_are_balanced():
-    counts = Counter()
-    for index in range(4 * len(PHANTOM_TERMS)):
-        counts.update(phantom(index, seed=1, size=32).hpo_ids[:1])
-    assert set(counts.values()) == {4}
+    rows = [signs_of(index, seed=1) for index in range(50 * len(PHANTOM_TERMS))]
+    assert set(Counter(hpo_ids[0] for hpo_ids in rows).values()) == {50}
+    counts = Counter(hpo_id for hpo_ids in rows for hpo_id in hpo_ids)
+    assert max(counts.values()) <= 2 * min(counts.values())
 
 
 def test_captions_mention_every_sign(round_of_phantoms):
@@ -163,3 +166,15 @@ def test_write_imagefolder_is_all_or_nothing(tmp_path, monkeypatch):
 def test_wrong_arguments(arguments, message):
     with pytest.raises(ConfigurationError, match=message):
         generate(**{"num_images": 1, "seed": 0, **arguments})
+
+
+@pytest.mark.slow
+def test_thumbnails_do_not_give_the_terms_away(tmp_path):
+    """Logistic regression on 16 x 16 thumbnails stays far below a model that sees shapes (half of .50 at the most)."""
+    run = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "thumbnail_baseline.py"))["run"]
+    num_terms = len(PHANTOM_TERMS)
+    train = write_imagefolder(tmp_path / "train", 40 * num_terms, seed=0, size=SIZE, progress=False)
+    test = write_imagefolder(tmp_path / "test", 10 * num_terms, seed=1, size=SIZE, progress=False)
+    result = run(train, test)
+    assert result["num_terms"] == num_terms
+    assert result["top1_in_label_set"] < 0.25
