@@ -15,14 +15,24 @@ from PIL import Image
 
 from phenolip.exceptions import DataError
 
-#: Formats that are opened, by Pillow's names.
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "MPO", "PPM")
+#: Formats that are opened, by the names that Pillow registers (MPO comes with JPEG).
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
 #: Suffixes of such files.
 SUFFIXES = frozenset(".jpg .jpeg .jfif .png .gif .bmp .tif .tiff .webp .avif .jp2 .j2k .mpo .ppm .pgm .pbm".split())
 MAX_PIXELS = 89_478_485  # Pillow's own threshold of suspicion: a quarter of a GiB as RGB
 
 # What Pillow's decoders raise on damaged files; UnidentifiedImageError is an OSError.
-_DAMAGE = (OSError, ValueError, SyntaxError, EOFError, TypeError, LookupError, OverflowError, struct.error)
+_DAMAGE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    RuntimeError,
+    struct.error,
+)
 _ORIENTATION_TAG = 0x0112
 _TURNS = {  # EXIF orientation -> what brings the picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -133,7 +143,7 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
             image = Image.new("RGBA", layer.size, "white")
             image.alpha_composite(layer)
         rgb = image.convert("RGB")
-        return rgb.transpose(turn) if turn else rgb
+        return rgb if turn is None else rgb.transpose(turn)
     except _DAMAGE as error:
         raise _damaged(name, error) from error
 

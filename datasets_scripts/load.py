@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from phenolip.datasets_scripts.features import LOADED_PAIRS
 from phenolip.datasets_scripts.images import read_image, verify_image
-from phenolip.datasets_scripts.sources import Labels, RawRow, open_source
+from phenolip.datasets_scripts.sources import Labels, RawRow, Source, open_source
 from phenolip.exceptions import DataError, UnknownTermError
 from phenolip.ontology.graph import PhenotypeOntology
 from phenolip.ontology.reader import load_ontology
@@ -116,9 +116,11 @@ def load_pairs_with_report(
         raise DataError(f"Data {source.name} has no rows.")
     if ontology is None and any(row.labels for row in source.rows):
         ontology = load_ontology()
-    checked = _check_rows(source.rows, source.images, ontology)
+    checked = _check_rows(source, ontology)
     _handle_bad_rows(checked, source.name, max_bad_fraction, bad_rows_path)
     kept = [number for number, row in enumerate(checked) if row.reason is None]
+    if not kept:
+        raise DataError(f"Data {source.name}: none of its {len(checked)} rows can be used.")
     report = LoadReport(
         source=source.name,
         num_rows=len(checked),
@@ -138,24 +140,24 @@ def load_pairs_with_report(
     return _assemble(checked, source.images, kept), report
 
 
-def _check_rows(rows: list[RawRow], images: datasets.Dataset, ontology: PhenotypeOntology | None) -> list[_Checked]:
+def _check_rows(source: Source, ontology: PhenotypeOntology | None) -> list[_Checked]:
     def check(number: int) -> _Checked:
-        row = rows[number]
+        row = source.rows[number]
         row_id = row.row_id or f"row {number}"
         try:
-            image = images[number]["image"]
+            image = source.images[number]["image"]
             if not row.row_id and image and image.get("path"):
                 row_id = PurePath(image["path"]).name
-            return _check_row(row, row_id, image, ontology)
+            return _check_row(row, row_id, image, source.path_roots, ontology)
         except _BadRowError as error:
             reason, detail = error.args
             return _Checked(row_id, reason=reason, detail=detail)
 
     checked: list[_Checked] = []
     # Decoding and hashing leave Python's lock, so threads are enough.
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, _progress(len(rows)) as bar:
-        for start in range(0, len(rows), _CHUNK):
-            for row in pool.map(check, range(start, min(start + _CHUNK, len(rows)))):
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, _progress(len(source.rows)) as bar:
+        for start in range(0, len(source.rows), _CHUNK):
+            for row in pool.map(check, range(start, min(start + _CHUNK, len(source.rows)))):
                 checked.append(row)
                 bar.update()
     return checked
@@ -165,7 +167,13 @@ def _progress(total: int) -> tqdm:
     return tqdm(total=total, desc="Checking pairs", unit="pair", disable=None)  # None: quiet unless on a terminal
 
 
-def _check_row(row: RawRow, row_id: str, image: dict[str, Any] | None, ontology: PhenotypeOntology | None) -> _Checked:
+def _check_row(
+    row: RawRow,
+    row_id: str,
+    image: dict[str, Any] | None,
+    path_roots: tuple[Path, ...] | None,
+    ontology: PhenotypeOntology | None,
+) -> _Checked:
     if row.problem:
         raise _BadRowError(row.problem, row_id)
     caption = row.caption.strip()
@@ -173,7 +181,7 @@ def _check_row(row: RawRow, row_id: str, image: dict[str, Any] | None, ontology:
         raise _BadRowError("caption is empty", row_id)
     hpo_ids, num_dropped = _resolve(row.labels, ontology)
     try:
-        data, name = _image_bytes(image)
+        data, name = _image_bytes(image, path_roots)
         verify_image(data, name)
     except DataError as error:
         raise _BadRowError("image cannot be decoded", str(error)) from error
@@ -187,11 +195,15 @@ def _check_row(row: RawRow, row_id: str, image: dict[str, Any] | None, ontology:
     )
 
 
-def _image_bytes(image: dict[str, Any] | None) -> tuple[bytes, str]:
-    if not image or (image.get("bytes") is None and not image.get("path")):
+def _image_bytes(image: dict[str, Any] | None, path_roots: tuple[Path, ...] | None) -> tuple[bytes, str]:
+    if not image or (image["bytes"] is None and not image["path"]):
         raise _BadRowError("image is missing", "the row names none")
-    if image.get("bytes") is None and not Path(image["path"]).is_file():
-        raise _BadRowError("image is missing", f"{image['path']} does not exist")
+    if image["bytes"] is None:
+        path = Path(image["path"])
+        if path_roots is not None and not any(path.resolve().is_relative_to(root.resolve()) for root in path_roots):
+            raise _BadRowError("path leaves the folder", f"{path} is not embedded")
+        if not os.path.isfile(path):
+            raise _BadRowError("image is missing", f"{path} does not exist")
     return read_image(image)
 
 

@@ -95,7 +95,10 @@ class PhenoBench(datasets.GeneratorBasedBuilder):
 
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
         for number, row in enumerate(embedded_rows(self.pairs, max_side=self.max_side)):
-            yield number, {**{name: row[name] for name in PHENOBENCH if name != "source"}, "source": row["row_id"]}
+            # No path: `datasets` would drop the bytes if a file of that name lay in the working directory.
+            image = {"bytes": row["image"]["bytes"], "path": None}
+            texts = {name: row[name] for name in ("caption", "phenotypes", "hpo_ids")}
+            yield number, {"image": image, **texts, "source": row["row_id"]}
 
 
 def prepare_phenobench(
@@ -128,13 +131,17 @@ def prepare_phenobench(
 
 def default_folder(builder: datasets.DatasetBuilder) -> Path:
     """Where the Parquet files go when the user names no folder: inside the cache that the builder fills."""
-    return Path(builder._cache_dir_root, "phenolip", NAME)
+    return _cache_root(builder) / "phenolip" / NAME
+
+
+def _cache_root(builder: datasets.DatasetBuilder) -> Path:
+    return Path(builder.cache_dir).parents[3]  # root / name / configuration / version / hash
 
 
 def _forget_others(builder: PhenoBench) -> None:
     """Delete whatever else the cache holds under this name: with one left, ``load_dataset`` has no choice to make."""
     current = Path(builder.cache_dir)
-    for folder in Path(builder._cache_dir_root, NAME).glob("*/*/*/"):
+    for folder in (_cache_root(builder) / NAME).glob("*/*/*/"):
         if folder != current:
             shutil.rmtree(folder)
             Path(f"{folder}_builder.lock").unlink(missing_ok=True)

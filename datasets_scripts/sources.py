@@ -17,6 +17,7 @@ from typing import Any
 import datasets
 from datasets.exceptions import DatasetsError
 from datasets.packaged_modules.cache.cache import Cache
+from huggingface_hub.constants import HF_HUB_CACHE
 
 from phenolip.datasets_scripts.images import SUFFIXES
 from phenolip.exceptions import DataError
@@ -54,11 +55,20 @@ class RawRow:
 
 @dataclass(frozen=True)
 class Source:
-    """Rows and, in the same order, their undecoded images (one column, ``image``)."""
+    """Rows and, in the same order, their undecoded images.
+
+    Attributes:
+        name: The data as the user named it.
+        rows: Everything but the images.
+        images: One column, ``image``.
+        path_roots: Folders below which the path of an image that is not embedded must lie; None if the paths were
+            checked as they were read.
+    """
 
     name: str
     rows: list[RawRow]
     images: datasets.Dataset
+    path_roots: tuple[Path, ...] | None = None
 
 
 def open_source(data: str | Path, split: str | None = None) -> Source:
@@ -108,9 +118,9 @@ def _is_data_folder(path: Path) -> bool:
 def _open_file(path: Path, name: str, split: str | None) -> Source:
     match path.suffix.lower():
         case ".jsonl":
-            return _from_records(list(_read_jsonl(path)), path, name, split)
+            return _from_records(list(_read_jsonl(path)), path.parent, name, split)
         case ".csv" | ".tsv":
-            return _from_records(list(_read_csv(path)), path, name, split)
+            return _from_records(list(_read_csv(path)), path.parent, name, split)
         case ".parquet":
             return _from_datasets(name, split, "parquet", data_files=str(path))
         case ".tar":
@@ -142,18 +152,18 @@ def _read_csv(path: Path) -> Iterator[dict[str, Any]]:
         raise DataError(f"{path} is not a CSV file in UTF-8: {error}.") from error
 
 
-def _from_records(records: list[dict[str, Any] | str], path: Path, name: str, split: str | None) -> Source:
+def _from_records(records: list[dict[str, Any] | str], folder: Path, name: str, split: str | None) -> Source:
     columns = list(dict.fromkeys(key for record in records if isinstance(record, dict) for key in record))
     image_column = _first(_IMAGE_COLUMNS, columns)
     if image_column is None or _first(_CAPTION_COLUMNS, columns) is None:
         raise DataError(
-            f"{path} must have a column for the image ({', '.join(_IMAGE_COLUMNS)}) and one for its text "
+            f"Data {name} must have a column for the image ({', '.join(_IMAGE_COLUMNS)}) and one for its text "
             f"({', '.join(_CAPTION_COLUMNS[:3])}), got {', '.join(map(str, columns)) or 'no rows'}."
         )
     if split and "split" in columns:
         records = [record for record in records if isinstance(record, dict) and record.get("split") == split]
         if not records:
-            raise DataError(f"{path} has no row with `split` {split!r}.")
+            raise DataError(f"Data {name} has no row with `split` {split!r}.")
     elif split:
         logger.warning("%s is not divided into splits; all of it is used as %r.", name, split)
     rows, paths = [], []
@@ -163,11 +173,11 @@ def _from_records(records: list[dict[str, Any] | str], path: Path, name: str, sp
             paths.append(None)
             continue
         file_name = record.get(image_column)
-        paths.append(_path_inside(path.parent, file_name))
+        paths.append(_path_inside(folder, file_name))
         problem = None if paths[-1] or not file_name else "path leaves the folder"
         rows.append(_raw_row(record, str(file_name) if file_name else f"row {number}", problem))
     images = datasets.Dataset.from_dict(
-        {"image": [{"bytes": None, "path": path} for path in paths]},
+        {"image": paths},
         features=datasets.Features({"image": datasets.Image(decode=False)}),
     )
     return Source(name, rows, images)
@@ -175,7 +185,7 @@ def _from_records(records: list[dict[str, Any] | str], path: Path, name: str, sp
 
 def _path_inside(folder: Path, file_name: Any) -> str | None:
     """The path of a file that a row names below ``folder``; None if the name could lead elsewhere."""
-    if not isinstance(file_name, str) or not file_name or "\0" in file_name:
+    if not isinstance(file_name, str) or not file_name or "\0" in file_name or not _is_unicode(file_name):
         return None
     for path in (PurePosixPath(file_name), PureWindowsPath(file_name)):
         if path.anchor or ".." in path.parts:
@@ -190,7 +200,7 @@ def _from_cache(name: str) -> datasets.DatasetDict | None:
     """What was prepared under a plain name; asking the Hub first would cost half a minute without a network."""
     try:
         return Cache(dataset_name=name, version="auto", hash="auto").as_dataset()
-    except ValueError:  # no such name, or several configurations: `load_dataset` says which
+    except (ValueError, OSError):  # no such name, several configurations, a broken entry: `load_dataset` says which
         return None
 
 
@@ -253,7 +263,9 @@ def _from_dataset(dataset: datasets.Dataset, name: str) -> Source:
     images = dataset.select_columns([image_column])
     if image_column != "image":
         images = images.rename_column(image_column, "image")
-    return Source(name, rows, images.cast_column("image", datasets.Image(decode=False)))
+    # A table of others could name any file of this machine; what `datasets` itself downloaded is in its caches.
+    roots = (Path(datasets.config.HF_DATASETS_CACHE), Path(HF_HUB_CACHE))
+    return Source(name, rows, images.cast_column("image", datasets.Image(decode=False)), roots)
 
 
 def _image_column(dataset: datasets.Dataset) -> str | None:
@@ -271,9 +283,20 @@ def _raw_row(record: Mapping[str, Any], row_id: str | None, problem: str | None 
     caption = _first_value(record, _CAPTION_COLUMNS)
     try:
         labels = _labels(record)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, LookupError, SyntaxError, MemoryError, RecursionError):
         labels, problem = (), problem or "labels cannot be read"
-    return RawRow(row_id, caption if isinstance(caption, str) else "", labels, problem)
+    caption = caption if isinstance(caption, str) else ""
+    if not (_is_unicode(caption) and _is_unicode(row_id or "")):
+        return RawRow(None, "", (), "text is not valid Unicode")
+    return RawRow(row_id, caption, labels, problem)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can spell
+        return False
+    return True
 
 
 def _labels(record: Mapping[str, Any]) -> Labels:
@@ -283,8 +306,8 @@ def _labels(record: Mapping[str, Any]) -> Labels:
         present = [link for link in names if link.get("assertion") in (None, "", "present")]
         return tuple((link.get("name"), link.get("hpo_id")) for link in present)
     if not names and not ids:
-        matches = _cells(record.get("full_matches"))
-        return tuple((str(match if isinstance(match, str) else match[0]), None) for match in matches)
+        matches = _literal(record.get("full_matches") or "[]")
+        return tuple((_text(match if isinstance(match, str) else match[0]), None) for match in matches)
     if not ids:
         return tuple((_text(name), None) for name in names)
     if len(names) != len(ids):
@@ -300,10 +323,15 @@ def _cells(value: Any) -> list[Any]:
         value = value.strip()
         if not value.startswith(("[", "(")):
             return [part.strip() for part in re.split(r"[|;]|,\s*(?=HP:)", value) if part.strip()]
+    return _literal(value)
+
+
+def _literal(value: Any) -> list[Any]:
+    if isinstance(value, str):
         if len(value) > _MAX_LITERAL_CHARS:
             raise ValueError("literal too long")
-        value = ast.literal_eval(value)
-    if not isinstance(value, Iterable) or isinstance(value, Mapping):
+        value = ast.literal_eval(value.strip() or "[]")
+    if not isinstance(value, list | tuple):
         raise TypeError("not a list")
     return list(value)
 
