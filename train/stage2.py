@@ -166,7 +166,7 @@ def _prepare_for_training(model: PhenoLIPModel, arguments: ModelArguments) -> No
     if arguments.freeze_batch_norm:
         freeze_batch_norm(model)
     if arguments.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
+        model.activation_checkpointing_enable()
 
 
 def _write_training_index(output_dir: Path, rows: Dataset, names: dict[str, str]) -> None:

@@ -119,7 +119,7 @@ def load_teacher(path: str | Path, max_length: int) -> tuple[PhenoLIPTextModel, 
     """
     try:
         teacher = PhenoLIPTextModel.from_pretrained(path)
-        tokenizer = AutoTokenizer.from_pretrained(path)
+        tokenizer = AutoTokenizer.from_pretrained(path, config=teacher.config)  # without the folder's own code
     except (OSError, ValueError) as error:
         raise ConfigurationError(
             f"`knowledge_encoder` must be a Stage 1 folder or Hub id, got '{path}': {str(error).splitlines()[0]}"

@@ -1,0 +1,83 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from phenolip.exceptions import ConfigurationError
+from phenolip.train import stage1, stage2
+from phenolip.train.arguments import RunArguments, parse
+
+CONFIGS = sorted((Path(stage1.__file__).parent / "configs").glob("*.yaml"))
+STAGE1 = (
+    stage1.EncoderArguments,
+    stage1.OntologyArguments,
+    stage1.ConceptLossArguments,
+    stage1.KnowledgeEvaluationArguments,
+    RunArguments,
+)
+STAGE2 = (stage2.ModelArguments, stage2.DataArguments, stage2.LossArguments, RunArguments)
+
+
+def parse_text(tmp_path, text, argv=()):
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    return parse((RunArguments,), ["--config", str(path), *argv], description="x")[0]
+
+
+def test_command_line_wins_and_yaml_numbers_are_numbers(tmp_path):
+    run = parse_text(
+        tmp_path, "output_dir: a\nlearning_rate: 1e-4\nreport_to: [x, y]\nseed: null\n", ["--batch-size", "8"]
+    )
+    assert (run.output_dir, run.learning_rate, run.report_to, run.batch_size, run.seed) == (
+        "a",
+        1e-4,
+        ["x", "y"],
+        8,
+        0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "argv", "message"),
+    [
+        (
+            "output_dir: a\nlearning_rat: 1\n",
+            [],
+            r"run.yaml has the unknown key 'learning_rat'. Close: 'learning_rate'",
+        ),
+        (
+            "output_dir: a\nlearning_rate: fast\n",
+            [],
+            r"learning_rate.*invalid float value: 'fast' \(from .*run.yaml\)",
+        ),
+        ("output_dir: a\nbatch_size: '12'x\n", [], "cannot be read as YAML"),
+        ("- a\n", [], "must hold `field: value` lines, got list"),
+        ("output_dir: a\nseed: {a: 1}\n", [], "'seed' must be a value or a list of values, got a mapping"),
+        ("output_dir: a\nmixed_precision: fp8\n", [], "invalid choice: 'fp8'"),
+        ("seed: 1\n", [], "required: --output_dir"),
+        ("output_dir: a\n", ["--batchsize", "4"], "Unknown argument '--batchsize'. Close: 'batch_size'"),
+        ("output_dir: a\n", ["--batch_size", "0"], "`batch_size` must be above 0, got 0"),
+        ("output_dir: a\n", ["--warmup_fraction", "2"], "`warmup_fraction` must be between 0 and 1, got 2.0"),
+    ],
+)
+def test_wrong_settings_end_with_one_sentence(tmp_path, text, argv, message):
+    with pytest.raises(ConfigurationError, match=message):
+        parse_text(tmp_path, text, argv)
+
+
+def test_missing_config_is_named(tmp_path):
+    with pytest.raises(ConfigurationError, match="absent.yaml does not exist"):
+        parse((RunArguments,), ["--config", str(tmp_path / "absent.yaml")], description="x")
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_every_shipped_config_parses(path):
+    kinds, extra = (STAGE1, []) if "stage1" in path.name else (STAGE2, ["--data", "x", "--knowledge_encoder", "y"])
+    parsed = parse(kinds, ["--config", str(path), *extra], description="x")
+    assert {"output_dir"} <= set(yaml.safe_load(path.read_text())) <= {key for part in parsed for key in vars(part)}
+    assert path.read_text().startswith("#") and len(path.read_text().splitlines()) < 60
+
+
+def test_teacher_is_asked_for_before_anything_is_loaded():
+    with pytest.raises(ConfigurationError, match="`knowledge_encoder` must name a Stage 1 folder"):
+        parse(STAGE2, ["--data", "x", "--output_dir", "y"], description="x")

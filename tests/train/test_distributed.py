@@ -1,0 +1,86 @@
+import os
+import socket
+
+import pytest
+import torch
+import torch.distributed
+import torch.multiprocessing
+from torch.nn.parallel import DistributedDataParallel
+
+from phenolip.train.data import EpochPlan
+from phenolip.train.objective_stage1 import KnowledgeObjective
+
+BATCH_SIZE = 8
+
+
+def gradients(objective):
+    return {name: p.grad.clone() for name, p in objective.named_parameters() if p.grad is not None}
+
+
+def split_batch(batch, rank, world_size, constant=("name_input_ids", "name_attention_mask")):
+    share = {}
+    for name, tensor in batch.items():
+        size = len(tensor) // world_size
+        share[name] = tensor if name in constant else tensor[rank * size : (rank + 1) * size]
+    return share
+
+
+def run_process(rank, world_size, port, objective, batch, folder):
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=world_size)
+    parallel = DistributedDataParallel(objective)
+    loss = parallel(split_batch(batch, rank, world_size))["loss"]
+    loss.backward()
+    total = loss.detach().clone()
+    torch.distributed.all_reduce(total)
+    if rank == 0:
+        torch.save({"loss": total / world_size, "gradients": gradients(objective)}, folder / "result.pt")
+    torch.distributed.destroy_process_group()
+
+
+def two_processes(objective, batch, folder):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(run_process, (2, port, objective, batch, folder), nprocs=2)
+    return torch.load(folder / "result.pt", weights_only=True)
+
+
+def assert_equal_to_one_process(objective, batch, folder):
+    together = two_processes(objective, batch, folder)
+    loss = objective(batch)["loss"]
+    loss.backward()
+    assert together["loss"].item() == pytest.approx(loss.item(), rel=1e-5)
+    alone = gradients(objective)
+    assert together["gradients"].keys() == alone.keys()
+    scale = max(gradient.abs().max() for gradient in alone.values())
+    for name, gradient in alone.items():
+        torch.testing.assert_close(together["gradients"][name], gradient, rtol=1e-5, atol=1e-5 * float(scale))
+
+
+@pytest.mark.parametrize("share_scale", [False, True])
+def test_stage2_on_two_processes_equals_one(build_objective, pair_samples, pair_collator, tmp_path, share_scale):
+    keys = EpochPlan(len(pair_samples), BATCH_SIZE, seed=0).batch(0)
+    # the last two rows share a caption and come to different processes; some rows have no phenotype
+    rows = [16, *(row for _, row in keys if row not in (16, 17))][:7] + [17]
+    batch = pair_collator([pair_samples[(0, row)] for row in rows])
+    assert (~batch["labels"].any(dim=1)).any()
+    assert_equal_to_one_process(build_objective(share_scale=share_scale).train(), batch, tmp_path)
+
+
+def test_stage1_on_two_processes_equals_one(tiny_model_dir, ontology, tmp_path):
+    from phenolip.modeling_phenolip import PhenoLIPModel
+
+    encoder = PhenoLIPModel.from_pretrained(tiny_model_dir).text_model.eval()
+    hpo_ids = ontology.term_ids()
+    objective = KnowledgeObjective(
+        encoder, list(hpo_ids), ontology, temperature=0.07, learn_temperature=True, mask_relatives=True, chunk_size=3
+    )
+    generator = torch.Generator().manual_seed(0)
+    batch = {
+        "input_ids": torch.randint(4, 100, (BATCH_SIZE, 9), generator=generator),
+        "attention_mask": torch.ones(BATCH_SIZE, 9, dtype=torch.long),
+        "concept_ids": torch.tensor([0, 0, 1, 1, 3, 3, 4, 4]),
+    }
+    assert_equal_to_one_process(objective, batch, tmp_path)

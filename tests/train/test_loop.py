@@ -1,0 +1,111 @@
+import json
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+
+from phenolip.exceptions import ConfigurationError, DataError
+from phenolip.train.arguments import RunArguments
+from phenolip.train.data import EpochPlan
+from phenolip.train.loop import Preempted, TrainingLoop, build_accelerator, native_precision
+
+
+@pytest.fixture
+def train(build_objective, pair_samples, pair_collator):
+    """Function that trains the small objective and returns its weights."""
+
+    def run(output_dir, num_workers=0, identity=None, objective=None, **changes):
+        AcceleratorState._reset_state(True)
+        settings = {
+            "output_dir": str(output_dir), "num_epochs": 2, "batch_size": 4, "learning_rate": 1e-3,
+            "gradient_accumulation_steps": 2, "mixed_precision": "no", "save_steps": 2, "log_steps": 3,
+        }  # fmt: skip
+        arguments = RunArguments(**(settings | changes), num_workers=num_workers)
+        accelerator = build_accelerator(arguments)
+        plan = EpochPlan(len(pair_samples), arguments.batch_size, seed=arguments.seed)
+        objective = objective or build_objective(dropout=0.1)
+        loop = TrainingLoop(
+            objective, pair_samples, pair_collator, plan, arguments, accelerator, identity or {"data": "a"}
+        )
+        return {name: tensor.clone() for name, tensor in loop.fit().state_dict().items()}
+
+    return run
+
+
+def assert_same(a, b):
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def steps_logged(folder):
+    return [json.loads(line)["step"] for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("stop", [1, 3])
+def test_resumed_in_mid_epoch_equals_uninterrupted_to_the_bit(train, tmp_path, stop):
+    whole = train(tmp_path / "whole")
+    with pytest.raises(Preempted) as stopped:
+        train(tmp_path / "parts", stop_after_steps=stop)
+    assert stopped.value.code == 75
+    torch.rand(7)  # the generator's state must come from the checkpoint
+    resumed = train(tmp_path / "parts", resume=True)
+    assert_same(whole, resumed)
+    assert steps_logged(tmp_path / "parts")[-1] == steps_logged(tmp_path / "whole")[-1] == 4
+
+
+def test_resuming_with_other_settings_or_data_is_refused(train, tmp_path):
+    with pytest.raises(Preempted):
+        train(tmp_path, stop_after_steps=2)
+    with pytest.raises(ConfigurationError, match="step_00000002 was made with another data;"):
+        train(tmp_path, resume=True, identity={"data": "b"})
+    with pytest.raises(ConfigurationError, match="another num_steps"):
+        train(tmp_path, resume=True, num_epochs=3)
+
+
+def test_resume_without_a_checkpoint_starts(train, tmp_path):
+    assert_same(train(tmp_path / "a"), train(tmp_path / "b", resume=True))
+
+
+def test_old_checkpoints_are_removed_and_partial_ones_ignored(train, tmp_path):
+    train(tmp_path, save_steps=1, save_total_limit=2, num_epochs=3)
+    folder = tmp_path / "checkpoints"
+    assert sorted(path.name for path in folder.iterdir()) == ["step_00000004", "step_00000005"]
+    assert json.loads((folder / "step_00000005" / "progress.json").read_text()) == {
+        "step": 5, "num_steps": 6, "data": "a",
+    }  # fmt: skip
+
+
+def test_twenty_steps_lower_the_loss(train, tmp_path):
+    train(tmp_path, max_steps=20, gradient_accumulation_steps=1, log_steps=1, batch_size=8)
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert sum(losses[-4:]) < 0.9 * sum(losses[:4])
+
+
+def test_accumulation_equals_the_mean_of_its_batches(build_objective, pair_samples, pair_collator, train, tmp_path):
+    before = build_objective()
+    plan = EpochPlan(len(pair_samples), 4, seed=0)
+    batches = [pair_collator([pair_samples[key] for key in plan.batch(index)]) for index in (0, 1)]
+    (sum(before(batch)["loss"] for batch in batches) / 2).backward()
+    norm = torch.nn.utils.get_total_norm([p.grad for p in before.parameters() if p.grad is not None])
+    trained = build_objective()
+    train(tmp_path, objective=trained, max_steps=1, max_grad_norm=0.0, weight_decay=0.0, warmup_fraction=0.0)
+    moved = dict(trained.named_parameters())
+    # AdamW's first step is lr * sign(gradient) wherever the gradient is far above its eps
+    for name, parameter in build_objective().named_parameters():
+        gradient = dict(before.named_parameters())[name].grad
+        if gradient is not None and "tower" in name:
+            strong = gradient.abs() > 1e-4 * norm
+            assert torch.equal((parameter - moved[name])[strong].sign(), gradient[strong].sign())
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(train, build_objective, tmp_path):
+    broken = build_objective()
+    with torch.no_grad():
+        broken.model.logit_scale.fill_(float("nan"))
+    with pytest.raises(DataError, match="The loss is not finite at step 3"):
+        train(tmp_path, objective=broken)
+
+
+def test_precision_follows_the_hardware():
+    assert native_precision("fp16") == "fp16"
+    assert native_precision("auto") in ("bf16", "no")

@@ -1,0 +1,100 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from phenolip.train.losses.concept_contrastive import ConceptContrastiveLoss
+from phenolip.train.losses.paired_contrastive import PairedContrastiveLoss
+from phenolip.train.losses.phenotype_name import PhenotypeNameLoss
+
+
+def unit(num_rows, width=6, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return F.normalize(torch.randn(num_rows, width, generator=generator, dtype=torch.float64), dim=1)
+
+
+def test_paired_loss_of_two_orthogonal_pairs_in_closed_form():
+    eye, scale = torch.eye(2), torch.tensor(3.0)
+    expected = math.log(1 + math.exp(-3.0))
+    assert PairedContrastiveLoss()(eye, eye, scale).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_paired_loss_leaves_duplicates_out_row_by_row():
+    left, right, scale = unit(5, seed=1), unit(5, seed=2), torch.tensor(4.0)
+    groups = torch.tensor([[0, 0], [0, 1], [1, 2], [2, 2], [3, 3]])  # rows 0, 1 share a caption; 2, 3 an image
+    duplicates = {(0, 1), (1, 0), (2, 3), (3, 2)}
+    total = 0.0
+    for a, b in ((left, right), (right, left)):
+        for i in range(5):
+            kept = [j for j in range(5) if (i, j) not in duplicates]
+            logits = [4.0 * float(a[i] @ b[j]) for j in kept]
+            total += math.log(sum(map(math.exp, logits))) - 4.0 * float(a[i] @ b[i])
+    assert PairedContrastiveLoss()(left, right, scale, groups).item() == pytest.approx(total / 10, rel=1e-5)
+    plain = PairedContrastiveLoss(mask_duplicates=False)(left, right, scale, groups)
+    assert plain.item() == pytest.approx(PairedContrastiveLoss()(left, right, scale).item())
+    assert plain.item() > total / 10
+
+
+def test_concept_loss_equals_its_definition_with_uneven_groups_and_relatives():
+    embeds, concepts = unit(7), torch.tensor([0, 0, 0, 1, 1, 2, 3])  # 2 and 3 have one text: no positive
+    excluded = torch.zeros(7, 7, dtype=torch.bool)
+    excluded[3:5, 5] = excluded[5, 3:5] = True  # concepts 1 and 2 are relatives
+    per_text = []
+    for i in range(5):
+        positives = [j for j in range(7) if j != i and concepts[j] == concepts[i]]
+        denominator = [j for j in range(7) if j != i and not (excluded[i, j] and j not in positives)]
+        log_sum = math.log(sum(math.exp(5.0 * float(embeds[i] @ embeds[j])) for j in denominator))
+        per_text.append(sum(log_sum - 5.0 * float(embeds[i] @ embeds[j]) for j in positives) / len(positives))
+    value = ConceptContrastiveLoss()(embeds, concepts, torch.tensor(5.0), excluded)
+    assert value.item() == pytest.approx(sum(per_text) / 5, rel=1e-5)
+
+
+def test_concept_loss_of_single_texts_is_zero():
+    assert ConceptContrastiveLoss()(unit(3), torch.arange(3), torch.tensor(1.0)).item() == 0
+
+
+def test_name_loss_equals_its_definition_with_empty_and_double_labels():
+    images, names, scale = unit(4, seed=3), unit(3, seed=4), torch.tensor(2.0)
+    labels = torch.tensor([[1, 0, 0], [1, 0, 1], [0, 0, 0], [0, 0, 1]], dtype=torch.bool)
+    logits = 2.0 * images @ names.T
+
+    def mean_cross_entropy(logits, labels):
+        rows = [i for i in range(len(labels)) if labels[i].any()]
+        return sum(float(-logits[i].log_softmax(0)[labels[i]].mean()) for i in rows) / len(rows)
+
+    expected = (mean_cross_entropy(logits, labels) + mean_cross_entropy(logits.T, labels.T)) / 2
+    assert PhenotypeNameLoss()(images, names, scale, labels).item() == pytest.approx(expected, rel=1e-5)
+
+
+def losses_of(embeds, other, scale):
+    labels = torch.eye(len(embeds), 4, dtype=torch.bool)
+    return {
+        "paired": PairedContrastiveLoss()(embeds, other, scale, torch.tensor([[0], [0], [1], [2], [3], [4]])),
+        "concept": ConceptContrastiveLoss()(embeds, torch.tensor([0, 0, 1, 1, 2, 2]), scale),
+        "name": PhenotypeNameLoss()(embeds, other[:4], scale, labels),
+    }
+
+
+@pytest.mark.parametrize("name", ["paired", "concept", "name"])
+def test_gradients_agree_with_finite_differences(name, monkeypatch):
+    # losses compute in float32; gradcheck wants float64
+    monkeypatch.setattr(torch.Tensor, "float", lambda tensor: tensor)
+    embeds, other = unit(6, seed=5).requires_grad_(), unit(6, seed=6).requires_grad_()
+    scale = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda a, b, s: losses_of(a, b, s)[name], (embeds, other, scale))
+
+
+def test_losses_do_not_depend_on_the_order_of_the_batch():
+    left, right, scale = unit(6, seed=7), unit(6, seed=8), torch.tensor(3.0)
+    order = torch.tensor([3, 1, 5, 0, 2, 4])
+    concepts, groups = torch.tensor([0, 0, 1, 1, 2, 2]), torch.tensor([[0], [0], [1], [2], [3], [4]])
+    labels = torch.tensor([[1, 0], [0, 1], [1, 1], [0, 0], [1, 0], [0, 1]], dtype=torch.bool)
+    names = unit(2, seed=9)
+    for loss, args in (
+        (PairedContrastiveLoss(), (left, right, scale, groups)),
+        (ConceptContrastiveLoss(), (left, concepts, scale)),
+        (PhenotypeNameLoss(), (left, names, scale, labels)),
+    ):
+        moved = [arg[order] if arg.ndim and len(arg) == 6 else arg for arg in args]
+        assert loss(*moved).item() == pytest.approx(loss(*args).item(), rel=1e-6)
