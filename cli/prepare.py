@@ -14,10 +14,14 @@ HELP = "make data ready: phenobench for load_dataset, a split of your own pairs,
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the sub-commands `phenobench`, `split` and `phantoms`."""
     targets = parser.add_subparsers(dest="target", required=True, metavar="TARGET")
-    phenobench = targets.add_parser("phenobench", help='make load_dataset("phenobench") work from any folder')
+    phenobench = targets.add_parser(
+        "phenobench", help='make load_dataset("phenobench") work from any folder', allow_abbrev=False
+    )
     _add_source(phenobench)
-    phenobench.add_argument("--output", metavar="DIR", help="also keep the Parquet files and their card here")
-    split = targets.add_parser("split", help="train and validation without leaks, as Parquet with embedded images")
+    phenobench.add_argument("--output", metavar="DIR", help="Parquet files and card (inside the datasets cache)")
+    split = targets.add_parser(
+        "split", help="train and validation without leaks, as Parquet with embedded images", allow_abbrev=False
+    )
     _add_source(split)
     split.add_argument("--output", metavar="DIR", required=True, help="gets train/ and validation/")
     split.add_argument("--validation_fraction", type=float, default=0.15, metavar="F", help="share of rows (0.15)")
@@ -25,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     split.add_argument(
         "--max_phash_distance", type=int, default=4, metavar="BITS", help="near copies differ in at most this (4)"
     )
-    phantoms = targets.add_parser("phantoms", help="images drawn in code, with captions and HPO ids")
+    phantoms = targets.add_parser(
+        "phantoms", help="images drawn in code, with captions and HPO ids", allow_abbrev=False
+    )
     phantoms.add_argument("--output", metavar="DIR", required=True, help="gets train/ and validation/")
     phantoms.add_argument("--num_train", type=int, default=2000, metavar="N", help="images for training (2000)")
     phantoms.add_argument("--num_validation", type=int, default=500, metavar="M", help="images for validation (500)")

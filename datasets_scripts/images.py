@@ -134,8 +134,8 @@ def _open(data: bytes, name: str, max_pixels: int) -> Image.Image:
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     try:
+        image.load()  # first: asking a PNG for its EXIF would load it and hide damage, and TIFF turns itself
         turn = _TURNS.get(_orientation(image))
-        image.load()
         if image.mode.startswith(("I", "F")):
             image = _window(image)
         if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:

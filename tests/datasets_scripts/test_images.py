@@ -1,5 +1,7 @@
 """Any image file that a user may have, and files that are none."""
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -24,10 +26,11 @@ def test_every_form_of_input_gives_the_same_picture(tmp_path, helpers):
         assert np.array_equal(np.asarray(decoded), np.asarray(picture))
 
 
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_rotation_is_applied(orientation, helpers):
-    upright = Image.new("RGB", (8, 4), "black")
-    upright.putpixel((0, 0), (255, 0, 0))
+def test_exif_rotation_is_applied(orientation, format, helpers):
+    upright = Image.new("RGB", (32, 16), "black")
+    upright.paste((255, 0, 0), (0, 0, 16, 8))
     stored = {
         1: upright,
         2: upright.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
@@ -40,9 +43,14 @@ def test_exif_rotation_is_applied(orientation, helpers):
     }[orientation]
     exif = Image.Exif()
     exif[0x0112] = orientation
-    decoded = decode_image(helpers.encoded(stored, exif=exif))
-    assert decoded.size == (8, 4)
-    assert decoded.getpixel((0, 0)) == (255, 0, 0)
+    decoded = decode_image(helpers.encoded(stored, format, exif=exif))
+    assert decoded.size == (32, 16)
+    assert [decoded.getpixel(at)[0] > 128 for at in ((4, 4), (28, 4), (4, 12), (28, 12))] == [
+        True,
+        False,
+        False,
+        False,
+    ]
 
 
 def test_damaged_exif_does_not_cost_the_picture(helpers):
@@ -98,6 +106,17 @@ def test_truncation_is_found_by_both(format, kept, helpers):
         verify_image(cut, "cut.jpg")
     with pytest.raises(DataError, match="not an image|truncated"):
         decode_image(cut)
+
+
+def test_a_damaged_png_is_not_taken_for_a_dark_one():
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8))
+    buffer = io.BytesIO()
+    noise.save(buffer, "PNG")
+    data = bytearray(buffer.getvalue())
+    data[-200] ^= 255
+    for check in (decode_image, lambda data: verify_image(data, "noise.png")):
+        with pytest.raises(DataError, match="truncated or damaged"):
+            check(bytes(data))
 
 
 def test_bombs_are_refused_before_they_are_decoded(helpers):
