@@ -42,7 +42,7 @@ def spearman(x: NDArray, y: NDArray) -> tuple[float, tuple[float, float]]:
     def statistic(counts: NDArray) -> float:
         return _correlation(mid_ranks(x_codes, counts), mid_ranks(y_codes, counts), counts)
 
-    value = statistic(np.ones(len(x_codes), int))
+    value = statistic(np.ones(len(x_codes)))
     return value, statistic_interval(statistic, len(x_codes))
 
 
@@ -68,7 +68,7 @@ def auroc(positives: NDArray, negatives: NDArray) -> tuple[float, tuple[float, f
         rank_sum = (mid_ranks(codes, counts) * counts)[is_positive].sum()
         return float((rank_sum - num_positives * (num_positives + 1) / 2) / (num_positives * num_negatives))
 
-    return statistic(np.ones(len(codes), int)), statistic_interval(statistic, len(codes))
+    return statistic(np.ones(len(codes))), statistic_interval(statistic, len(codes))
 
 
 def _order_codes(values: NDArray) -> NDArray:
