@@ -37,6 +37,9 @@ class KnowledgeEvaluator:
         num_definitions: Definitions asked, drawn with ``seed``; None asks all.
         num_pairs: Pairs of each kind for the correlations.
         seed: Seed of every draw; 0 is the protocol of record.
+
+    Raises:
+        ConfigurationError: The terms have no held-out synonym, or hardly any relatives.
     """
 
     primary_metric = "synonym_to_name_hit_at_1"
@@ -57,6 +60,8 @@ class KnowledgeEvaluator:
         rows = {hpo_id: row for row, hpo_id in enumerate(self.term_ids)}
         self.names = [ontology[hpo_id].name for hpo_id in self.term_ids]
         held_out = [synonym for synonym in held_out if synonym.hpo_id in rows]
+        if not held_out:
+            raise ConfigurationError(f"HPO release {ontology.release} has no held-out synonym: nothing can be asked.")
         self.synonyms = [(synonym.text, rows[synonym.hpo_id]) for synonym in held_out]
         self.layperson_synonyms = [(s.text, rows[s.hpo_id]) for s in held_out if s.layperson]
         self.definitions = self._definitions(num_definitions, seed)

@@ -10,7 +10,11 @@ import yaml
 from phenolip.exceptions import ConfigurationError
 
 TASKS_DIR = Path(__file__).parent
-EVALUATORS = ("retrieval", "zero_shot", "knowledge")
+EVALUATORS = {  # name -> its settings
+    "retrieval": {"ks"},
+    "zero_shot": {"prompts"},
+    "knowledge": {"num_names", "num_definitions", "num_pairs", "seed"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,16 @@ def _check(settings: Any, path: Path) -> Task:
     for key, kind in types.items():
         if not isinstance(settings[key], kind):
             raise ConfigurationError(f"{path.name}: `{key}` must be {kind.__name__}, got {settings[key]!r}.")
-    for evaluator in settings["evaluators"]:
+    for evaluator, options in settings["evaluators"].items():
         if evaluator not in EVALUATORS:
             raise ConfigurationError(f"{path.name}: evaluator '{evaluator}' must be one of {', '.join(EVALUATORS)}.")
+        unknown = sorted(set(options or {}) - EVALUATORS[evaluator])
+        if unknown:
+            allowed = ", ".join(sorted(EVALUATORS[evaluator]))
+            raise ConfigurationError(f"{path.name}: `{evaluator}` takes {allowed}, got '{unknown[0]}'.")
+        settings["evaluators"][evaluator] = options or {}
+        if settings["needs_data"] == (evaluator == "knowledge"):
+            raise ConfigurationError(
+                f"{path.name}: `needs_data` must be false for knowledge alone, and true for the others."
+            )
     return Task(**settings, path=path)

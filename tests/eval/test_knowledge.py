@@ -134,6 +134,12 @@ def test_correlation_equals_its_parts(ontology):
     assert value == pytest.approx(stats.spearmanr(np.round(cosine, 6), np.round(lin, 9)).statistic, abs=0.02)
 
 
+def test_a_release_without_synonyms_cannot_be_asked():
+    bare = PhenotypeOntology([PhenotypeTerm(ROOT, "Root")], release="2000-01-01")
+    with pytest.raises(ConfigurationError, match="2000-01-01 has no held-out synonym"):
+        KnowledgeEvaluator(bare)
+
+
 def test_too_small_a_sample_is_named(ontology):
     with pytest.raises(ConfigurationError, match="`num_names` must be at least 2, got 1"):
         KnowledgeEvaluator(ontology, num_names=1)

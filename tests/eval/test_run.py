@@ -200,6 +200,8 @@ def test_every_task_is_whole(name):
         ({"version": None}, "`version` must be int, got None"),
         ({"needs_data": "yes"}, "`needs_data` must be bool, got 'yes'"),
         ({"evaluators": {"recall": {}}}, "evaluator 'recall' must be one of retrieval"),
+        ({"evaluators": {"zero_shot": {"promts": []}}}, "`zero_shot` takes prompts, got 'promts'"),
+        ({"evaluators": {"knowledge": None}}, "`needs_data` must be false"),
     ],
 )
 def test_a_wrong_task_file_is_named(tmp_path, change, match):
