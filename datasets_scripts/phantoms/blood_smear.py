@@ -79,7 +79,7 @@ def _white_cell_places(rng: np.random.Generator, shown: frozenset[str]) -> np.nd
         count = rng.integers(1, 4)
     else:
         count = rng.integers(0, 2)
-    return scatter(rng, int(count), 0.62, extent=0.7)
+    return scatter(rng, int(count), 0.58, extent=0.58)
 
 
 def _normal(canvas: Canvas, rng: np.random.Generator, center: Point, radius: float, color: Color) -> None:

@@ -29,7 +29,7 @@ _SAMPLES = 700
 
 def draw(rng: np.random.Generator, shown: frozenset[str], size: int) -> Drawing:
     """Draw a rhythm strip; see `Scene`."""
-    pose = random_pose(rng, turn_deg=14, scale=(0.9, 1.15), shift=0.15)
+    pose = random_pose(rng, turn_deg=14, scale=(0.9, 1.15), shift=0.1)
     dark = bool(rng.random() < 0.25)  # a monitor instead of paper
     paper = mix((255, 250, 246), random_color(rng, 150, 255), rng.uniform(0, 0.5))
     canvas = Canvas(size, random_color(rng, 0, 40) if dark else paper, pose)

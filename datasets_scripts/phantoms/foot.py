@@ -45,7 +45,7 @@ _TOES = np.array(
 
 def draw(rng: np.random.Generator, shown: frozenset[str], size: int) -> Drawing:
     """Draw a footprint; see `Scene`."""
-    pose = random_pose(rng, turn_deg=50, scale=(0.75, 0.95), shift=0.12, mirror=True)
+    pose = random_pose(rng, turn_deg=50, scale=(0.7, 0.88), shift=0.1, mirror=True)
     paper, ink = random_color(rng, 0, 256), random_color(rng, 0, 256)
     while abs(sum(paper) - sum(ink)) < 270:  # a print that also shows in black and white
         paper, ink = random_color(rng, 0, 256), random_color(rng, 0, 256)

@@ -42,7 +42,7 @@ _MACULA = (0.3, 0.06)
 
 def draw(rng: np.random.Generator, shown: frozenset[str], size: int) -> Drawing:
     """Draw a fundus photograph; see `Scene`. The disc lies on the nasal side: left in a left eye."""
-    pose = random_pose(rng, turn_deg=45, scale=(0.85, 1.3), shift=0.26, mirror=True, stretch=0.04)
+    pose = random_pose(rng, turn_deg=45, scale=(0.8, 1.15), shift=0.22, mirror=True, stretch=0.04)
     ground = mix(mix((220, 110, 56), (130, 48, 24), rng.uniform(0, 1)), (190, 130, 100), rng.uniform(0, 0.4))
     canvas = Canvas(size, ground, pose)
     canvas.shade(1 + 0.1 * noise_field(rng, 64, (4, 12, 30)))
@@ -158,7 +158,7 @@ def _spicules(canvas: Canvas, rng: np.random.Generator) -> None:
 
 def _coloboma(canvas: Canvas, rng: np.random.Generator) -> None:
     """A large white defect below the disc with a pigmented edge."""
-    center = (rng.uniform(-0.2, 0.0), rng.uniform(0.58, 0.7))
+    center = (rng.uniform(-0.2, 0.0), rng.uniform(0.5, 0.62))
     shape = blob(rng, center, (rng.uniform(0.32, 0.42), rng.uniform(0.34, 0.44)), wobble=0.1)
     canvas.stroke(np.concatenate([shape, shape[:1]]), 0.05, (60, 28, 22), alpha=0.9, blur=0.008)
     canvas.polygon(shape, (246, 240, 222), blur=0.008)
@@ -169,9 +169,9 @@ def _coloboma(canvas: Canvas, rng: np.random.Generator) -> None:
 
 def _aperture(canvas: Canvas, rng: np.random.Generator) -> None:
     """The round field stop of the camera."""
-    center = tuple(rng.uniform(-0.12, 0.12, 2))
+    center = tuple(rng.uniform(-0.08, 0.08, 2))
     pose, canvas.pose = canvas.pose, type(canvas.pose)()
-    hole = canvas.mask(ellipse(center, rng.uniform(0.85, 1.15), num_points=80))
+    hole = canvas.mask(ellipse(center, rng.uniform(0.93, 1.2), num_points=80))
     field = canvas.image.copy()
     surround = backdrop(rng, canvas.side) if rng.random() < 0.1 else None
     canvas.image.paste(surround or (int(rng.integers(0, 25)),) * 3, (0, 0, canvas.side, canvas.side))

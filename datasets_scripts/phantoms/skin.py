@@ -84,7 +84,7 @@ def _red(rng: np.random.Generator, skin: Color, share: float = 0.55) -> Color:
 def _cafe_au_lait(canvas: Canvas, rng: np.random.Generator, skin: Color) -> None:
     """Flat, even, light brown patches with a smooth sharp edge."""
     brown = mix(skin, (92, 48, 22), 0.5 if sum(skin) > 330 else 0.1, (0, 0, 0) if sum(skin) > 330 else (-38, -28, -22))
-    for x, y in scatter(rng, rng.integers(3, 7), 0.55):
+    for x, y in scatter(rng, rng.integers(3, 7), 0.5, extent=0.75):
         radius = rng.uniform(0.16, 0.34)
         shape = blob(rng, (x, y), (radius, radius * rng.uniform(0.6, 0.9)), wobble=0.08, turn_deg=rng.uniform(0, 180))
         canvas.polygon(shape, brown, alpha=0.9, blur=0.008)
@@ -93,7 +93,7 @@ def _cafe_au_lait(canvas: Canvas, rng: np.random.Generator, skin: Color) -> None
 def _vitiligo(canvas: Canvas, rng: np.random.Generator, skin: Color) -> None:
     """Chalk-white maps with scalloped edges."""
     white = mix(skin, (250, 236, 228), rng.uniform(0.75, 0.9))
-    for x, y in scatter(rng, rng.integers(2, 5), 0.7, extent=0.8):
+    for x, y in scatter(rng, rng.integers(2, 5), 0.6, extent=0.62):
         for _ in range(rng.integers(4, 8)):
             dx, dy = rng.normal(0, 0.16, 2)
             radius = rng.uniform(0.1, 0.24)
@@ -110,7 +110,7 @@ def _petechiae(canvas: Canvas, rng: np.random.Generator, skin: Color) -> None:
 def _telangiectasia(canvas: Canvas, rng: np.random.Generator, skin: Color) -> None:
     """Spiders: fine red vessels that radiate from a central point."""
     red = _red(rng, skin, 0.75)
-    for x, y in scatter(rng, rng.integers(2, 5), 0.75, extent=0.8):
+    for x, y in scatter(rng, rng.integers(2, 5), 0.6, extent=0.62):
         reach = rng.uniform(0.28, 0.42)
         for angle in np.arange(0, 360, 360 / rng.integers(7, 11)) + rng.uniform(0, 40):
             path = walk(rng, (x, y), angle, reach * rng.uniform(0.7, 1.2), bend=0.5, waves=1.0, num_points=14)
@@ -189,7 +189,7 @@ def _ichthyosis(canvas: Canvas, rng: np.random.Generator, skin: Color) -> None:
 def _annular(canvas: Canvas, rng: np.random.Generator, skin: Color) -> None:
     """Rings with a raised red border and a clear centre."""
     red = _red(rng, skin, 0.6)
-    for x, y in scatter(rng, rng.integers(2, 6), 0.7, extent=0.8):
+    for x, y in scatter(rng, rng.integers(2, 6), 0.6, extent=0.62):
         radius = rng.uniform(0.2, 0.36)
         ring = blob(rng, (x, y), radius, wobble=0.06)
         canvas.polygon(ring, mix(skin, red, 0.2), alpha=0.7, blur=0.02)
@@ -199,7 +199,7 @@ def _annular(canvas: Canvas, rng: np.random.Generator, skin: Color) -> None:
 def _nevus(canvas: Canvas, rng: np.random.Generator, skin: Color) -> None:
     """One to three raised dark brown moles with a speckled surface."""
     brown = mix((62, 34, 22), (20, 10, 8), 0.2 if sum(skin) > 330 else 0.9)
-    for x, y in scatter(rng, rng.integers(1, 4), 0.8, extent=0.65):
+    for x, y in scatter(rng, rng.integers(1, 4), 0.6, extent=0.6):
         radius = rng.uniform(0.14, 0.26)
         shape = blob(rng, (x, y), (radius, radius * 0.85), wobble=0.07)
         canvas.polygon(shape + 0.03, mix(skin, (20, 10, 5), 0.5), alpha=0.5, blur=0.03)
