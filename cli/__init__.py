@@ -25,6 +25,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     parser = _OneSentenceParser(
         prog="phenolip",
         description="Phenotype-aware medical vision-language models. For research, not for diagnosis.",
+        epilog="--debug, anywhere, shows the traceback of a failure.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"phenolip {__version__}")
@@ -33,7 +34,6 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
         module = import_module(f"phenolip.cli.{name}")
         subparser = commands.add_parser(name, help=module.HELP, description=module.HELP, allow_abbrev=False)
         module.add_arguments(subparser)
-        subparser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
         subparser.set_defaults(run=module.run)
     return parser
 
@@ -41,11 +41,12 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one sub-command and returns its exit code: 0 done, 1 the work failed, 2 the call was wrong."""
     argv = [_fold_flag(token) for token in (sys.argv[1:] if argv is None else argv)]
+    debug = "--debug" in argv
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
-        return _dispatch(argv)
+        return _dispatch([token for token in argv if token != "--debug"])
     except PhenoLIPError as error:
-        if "--debug" in argv:
+        if debug:
             raise
         sys.stderr.write(f"error: {error}\n")
         return 2 if isinstance(error, ConfigurationError) else 1

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from transformers.utils.logging import disable_progress_bar
+
 from phenolip.eval.run import SCALED, evaluate
 from phenolip.eval.tasks.registry import list_tasks
 
@@ -66,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluates and prints the metrics."""
+    disable_progress_bar()  # of transformers, for weights that load in milliseconds
     results = evaluate(
         args.model,
         args.task,

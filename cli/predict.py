@@ -5,6 +5,8 @@ import json
 import sys
 from dataclasses import asdict
 
+from transformers.utils.logging import disable_progress_bar
+
 from phenolip.inference.candidates import read_candidates
 from phenolip.inference.predict import RESEARCH_ONLY, PhenotypePrediction, PhenotypePredictor
 from phenolip.ontology import load_ontology
@@ -30,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints a table for each image, or JSON lines."""
+    disable_progress_bar()  # of transformers, for weights that load in milliseconds
     needs_ontology = args.candidates is not None or args.hpo is not None
     ontology = load_ontology(args.hpo) if needs_ontology else None
     candidates = read_candidates(args.candidates, ontology) if args.candidates is not None else None

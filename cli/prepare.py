@@ -33,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "phantoms", help="images drawn in code, with captions and HPO ids", allow_abbrev=False
     )
     phantoms.add_argument("--output", metavar="DIR", required=True, help="gets train/ and validation/")
-    phantoms.add_argument("--num_train", type=int, default=2000, metavar="N", help="images for training (2000)")
-    phantoms.add_argument("--num_validation", type=int, default=500, metavar="M", help="images for validation (500)")
+    phantoms.add_argument("--num_train", type=int, default=2160, metavar="N", help="images for training (2160)")
+    phantoms.add_argument("--num_validation", type=int, default=720, metavar="M", help="images for validation (720)")
     phantoms.add_argument("--seed", type=int, default=0, help="decides every image and caption (0)")
 
 

@@ -55,7 +55,7 @@ class RunArguments:
     stop_after_steps: int = setting(-1, help="Save and stop (exit code 75) after this many steps in all; -1 never.")
     log_steps: int = setting(10, help="Optimiser steps between lines of log.jsonl and tracker records.")
     report_to: list[str] = setting([], help="Trackers that Accelerate knows: tensorboard, trackio, wandb, ...")
-    num_threads: int = setting(0, help="CPU threads of each process; 0 leaves the choice to torch.")
+    num_threads: int = setting(0, help="CPU threads of each process; 0 shares all cores.")
     debug: bool = setting(False, help="Show the traceback of a failure.")
 
     def __post_init__(self) -> None:

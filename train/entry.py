@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from transformers.utils.logging import disable_progress_bar
 
 from phenolip.exceptions import ConfigurationError, PhenoLIPError
 from phenolip.ontology.graph import PhenotypeOntology
@@ -16,6 +17,7 @@ from phenolip.provenance import git_commit, hardware, package_versions, write_js
 
 def run_entry_point(main: Callable[[], None]) -> None:
     """Runs a script: a user's mistake ends it with one sentence and exit code 2 (the call) or 1 (the work)."""
+    disable_progress_bar()  # of transformers: loading weights takes milliseconds; the loop's own bar stays
     try:
         main()
     except PhenoLIPError as error:

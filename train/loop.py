@@ -37,8 +37,7 @@ class Preempted(SystemExit):
 
 def build_accelerator(run: RunArguments) -> Accelerator:
     """Accelerator with the run's precision, threads, seed and trackers."""
-    if run.num_threads:
-        torch.set_num_threads(run.num_threads)
+    _set_num_threads(run.num_threads)
     on_cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
     accelerator = Accelerator(
         cpu=on_cpu or None,
@@ -48,6 +47,13 @@ def build_accelerator(run: RunArguments) -> Accelerator:
     )
     set_seed(run.seed)
     return accelerator
+
+
+def _set_num_threads(num_threads: int) -> None:
+    """All cores, shared by the processes of this machine: accelerate's launcher would leave one thread."""
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(num_threads or max(1, cores // processes))
 
 
 def native_precision(choice: str) -> str:

@@ -62,6 +62,7 @@ class ImageTextObjective(nn.Module):
         knowledge_embeds (n, D), labels (n, C) bool; texts as caption_input_ids and caption_attention_mask (n, L) or,
         where the text tower is frozen, caption_pooled (n, D); likewise name_* with C rows.
         """
+        # The collator stacks rows of (S, S, 3): permuted, they are channels_last already.
         pixel_values = (batch["pixels"].float() - self.pixel_mean) / self.pixel_std
         image_embeds = self.model.get_image_features(pixel_values)
         text_embeds = self._text_embeds(batch, "caption")

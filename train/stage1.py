@@ -19,7 +19,7 @@ from phenolip.train.data import ConceptTexts, EpochPlan
 from phenolip.train.entry import run_entry_point, write_run_record
 from phenolip.train.loop import TrainingLoop, build_accelerator
 from phenolip.train.objective_stage1 import KnowledgeObjective
-from phenolip.train.towers import build_knowledge_encoder
+from phenolip.train.towers import build_knowledge_encoder, choose_attention, set_dropout
 
 
 @dataclass
@@ -30,8 +30,10 @@ class EncoderArguments:
     text_path: str | None = setting(None, help="Hub id or folder to start from instead of the preset's weights.")
     max_length: int = setting(128, help="Longest text in tokens.")
     chunk_size: int = setting(32, help="Texts encoded together, each chunk padded to its own longest.")
+    dropout: float | None = setting(None, help="Dropout of the tower; by default that of its config.")
 
     def __post_init__(self) -> None:
+        require(self.dropout is None or 0 <= self.dropout < 1, "dropout", "at least 0 and below 1", self.dropout)
         require(self.max_length > 2, "max_length", "above 2", self.max_length)
         require(self.chunk_size > 0, "chunk_size", "above 0", self.chunk_size)
 
@@ -82,9 +84,12 @@ def main(argv: list[str] | None = None) -> None:
     encoder, tokenizer = build_knowledge_encoder(
         encoder_args.preset, path=encoder_args.text_path, max_length=encoder_args.max_length
     )
+    if encoder_args.dropout is not None:
+        set_dropout(encoder, encoder_args.dropout)
     evaluator = _evaluator(ontology, evaluation_args) if accelerator.is_main_process else None
     before = evaluator(Encoder(encoder, tokenizer=tokenizer)) if evaluator else {}
 
+    choose_attention(encoder, accelerator.device)
     hpo_ids = ontology.term_ids(ontology_args.root)
     texts = ConceptTexts(
         ontology,

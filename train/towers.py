@@ -191,6 +191,19 @@ def freeze_batch_norm(model: nn.Module) -> nn.Module:
     return model
 
 
+def choose_attention(model: PreTrainedModel, device: torch.device) -> None:
+    """Plain attention for training on a CPU, where the fused kernel's backward takes half of a step of short texts."""
+    if device.type == "cpu":
+        model.set_attn_implementation("eager")
+
+
+def set_dropout(model: nn.Module, probability: float) -> None:
+    """Sets every dropout layer of a model."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = probability
+
+
 def _stay_in_eval(self: nn.Module, mode: bool = True) -> nn.Module:
     return nn.Module.train(self, False)
 
