@@ -3,6 +3,7 @@
 accelerate launch train/stage2.py --config train/configs/mini_stage2.yaml --data DIR
 """
 
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -26,6 +27,7 @@ from phenolip.train.pair_inputs import build_pair_inputs
 from phenolip.train.targets.multi_hot import MultiHotTargets
 from phenolip.train.towers import build_preset, choose_attention, freeze_batch_norm
 
+MODEL_CARD = Path(__file__).resolve().parent.parent / "model_card.md"
 CONVOLUTIONAL_TOWERS = ("efficientnet_lite", "resnet", "convnext")
 
 
@@ -158,6 +160,7 @@ def main(argv: list[str] | None = None) -> None:
         trained.clamp_logit_scale()
         trained.save_pretrained(output_dir)
         processor.save_pretrained(output_dir)
+        shutil.copyfile(MODEL_CARD, output_dir / "README.md")
         data = {"name": data_args.data, "revision": revision, "num_rows": len(rows)}
         write_run_record(output_dir, "stage2", {**settings, **asdict(run)}, ontology, data)
         _write_training_index(output_dir, rows, dict(zip(targets.candidate_ids, names, strict=True)))

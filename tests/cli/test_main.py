@@ -1,0 +1,75 @@
+import json
+
+import pytest
+
+from phenolip.cli import COMMANDS, main
+from phenolip.cli.quickstart import Step, plan_steps, run_steps
+from phenolip.exceptions import PhenoLIPError
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "message"),
+    [
+        (["evl"], 2, "Unknown command 'evl'. Close: 'eval'"),
+        (["predict"], 2, "The following arguments are required: IMAGE, --model"),
+        (["eval", "--task", "phenobnch", "--model", "x", "--output", "y"], 2, "phenobench"),
+        (["ontology", "show", "HP:9999999"], 1, "HP:9999999"),
+        (["prepare", "split", "--source", "absent_folder", "--output", "y"], 1, "absent_folder"),
+    ],
+)
+def test_mistakes_end_with_one_sentence(argv, code, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(argv) == code
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and message in error and "Traceback" not in error
+
+
+def test_debug_lets_the_error_through(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PhenoLIPError):
+        main(["ontology", "show", "HP:9999999", "--debug"])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"])
+    assert stopped.value.code == 0 and "usage: phenolip" in capsys.readouterr().out
+
+
+def test_env_prints_json(capsys):
+    assert main(["env"]) == 0
+    assert json.loads(capsys.readouterr().out)["hpo_release"]
+
+
+def test_quickstart_repeats_only_what_changed(tmp_path):
+    log = tmp_path / "log"
+
+    def steps(*words):
+        script = f"from pathlib import Path; import sys; Path({str(log)!r}).open('a').write(sys.argv[1] + ' ')"
+        return [Step(str(place), "t", ["python", "-c", script, word]) for place, word in enumerate(words)]
+
+    record = tmp_path / "steps.json"
+    run_steps(steps("a", "b", "c"), record, fresh=False)
+    run_steps(steps("a", "b", "c"), record, fresh=False)
+    assert log.read_text() == "a b c "
+    run_steps(steps("a", "B", "c"), record, fresh=False)  # what follows a changed step is repeated too
+    assert log.read_text() == "a b c B c "
+    run_steps(steps("a", "B", "c"), record, fresh=True)
+    assert log.read_text() == "a b c B c a B c "
+
+
+def test_quickstart_resumes_an_interrupted_step_and_names_it(tmp_path, capfd):
+    failing = Step("stage1", "t", ["python", "-c", "import sys; sys.exit('--resume' not in sys.argv)"], resumable=True)
+    with pytest.raises(PhenoLIPError, match="Step 'stage1' ended with exit code 1"):
+        run_steps([failing], tmp_path / "steps.json", fresh=False)
+    run_steps([failing], tmp_path / "steps.json", fresh=False)
+    assert "--resume true" in capfd.readouterr().out
+
+
+def test_quickstart_plans_the_whole_chain(tmp_path):
+    names = [step.name for step in plan_steps(tmp_path, None)]
+    assert names == ["ontology", "data", "stage1", "stage2", "eval", "baseline"]
+    with_data = plan_steps(tmp_path, "my_pairs")
+    assert "my_pairs" in with_data[1].command
+    assert any(part.endswith("mini_stage2.yaml") for part in with_data[3].command)

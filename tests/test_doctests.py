@@ -1,0 +1,27 @@
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import phenolip
+
+MODULES = [
+    module.name
+    for package in ("ontology", "datasets_scripts", "train", "inference", "eval")
+    for module in pkgutil.walk_packages(
+        importlib.import_module(f"phenolip.{package}").__path__, f"phenolip.{package}."
+    )
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings(name):
+    failed, _ = doctest.testmod(importlib.import_module(name))
+    assert failed == 0
+
+
+def test_the_lazy_names_of_the_package_exist():
+    assert all(getattr(phenolip, name) is not None for name in phenolip.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'absent'"):
+        _ = phenolip.absent
