@@ -333,7 +333,10 @@ def _max_length(preset: Preset, config: PreTrainedConfig, max_length: int | None
 
 
 def _image_processor(preset: Preset, path: str | Path | None, image_size: int) -> CLIPImageProcessorPil:
-    """Resizes the shorter side to `image_size` and crops the centre; mean and deviation as the tower was trained."""
+    """Resizes the whole frame to a square, as training crops are: a finding at the edge stays in the image.
+
+    Mean and deviation are those that the tower was trained with.
+    """
     if image_size < 32:
         raise ConfigurationError(f"`image_size` must be at least 32 pixels, got {image_size}.")
     mean, std = preset.mean_std
@@ -342,8 +345,9 @@ def _image_processor(preset: Preset, path: str | Path | None, image_size: int) -
         settings = json.loads(Path(file).read_text(encoding="utf-8"))
         mean, std = settings.get("image_mean", mean), settings.get("image_std", std)
     return CLIPImageProcessorPil(
-        size={"shortest_edge": image_size},
+        size={"height": image_size, "width": image_size},
         crop_size={"height": image_size, "width": image_size},
+        do_center_crop=False,
         image_mean=list(mean),
         image_std=list(std),
     )
