@@ -17,6 +17,7 @@ from phenolip.provenance import content_hash, write_json
 HELP = "run the whole chain on drawn phantoms or on your own image-caption pairs"
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "train" / "configs"
+BASELINE = ROOT / "benchmarks" / "thumbnail_baseline.py"
 SHOWN_METRICS = ("i2t_hit_at_10", "t2i_hit_at_10", "i2p_hit_at_10", "p2i_hit_at_10", "zero_shot_top1")
 # Threads that wait by spinning make a run ten times slower beside any other busy program; a short spin costs nothing.
 ENVIRONMENT = {"GOMP_SPINCOUNT": "30000", "TOKENIZERS_PARALLELISM": "false"}
@@ -82,13 +83,13 @@ def plan_steps(output: Path, data: str | None) -> list[Step]:
     evaluate += ["--output", str(output / "eval"), "--extra_k", "scaled", "--report", str(output / "report.html")]
     steps = [
         Step("ontology", "Read the Human Phenotype Ontology", [*phenolip, "ontology", "show", "HP:0001166"]),
-        Step("data", data_title, prepare),
         Step("stage1", "Stage 1: teach a text encoder the ontology", [*train1, "--output_dir", stage1], True),
+        Step("data", data_title, prepare),
         Step("stage2", "Stage 2: teach images and texts, Stage 1 as teacher", [*train2, "--output_dir", stage2], True),
         Step("eval", "Measure on the validation pairs and write the report", evaluate),
     ]
-    if data is None:
-        baseline = [sys.executable, str(ROOT / "benchmarks" / "thumbnail_baseline.py")]
+    if data is None and BASELINE.exists():  # a clone has it, an installed package does not
+        baseline = [sys.executable, str(BASELINE)]
         baseline += ["--train", str(output / "data" / "train"), "--test", validation]
         baseline += ["--output", str(output / "eval" / "thumbnail_baseline.json")]
         steps.append(Step("baseline", "What colours and places alone give away: a thumbnail baseline", baseline))
@@ -96,7 +97,7 @@ def plan_steps(output: Path, data: str | None) -> list[Step]:
 
 
 def run_steps(steps: list[Step], record_path: Path, *, fresh: bool) -> None:
-    """Runs steps in order; one that ended with the same command after the same earlier steps is not repeated.
+    """Runs steps in order, but not one that ended before with the same command, config and earlier steps.
 
     Raises:
         PhenoLIPError: A step failed.
@@ -104,7 +105,8 @@ def run_steps(steps: list[Step], record_path: Path, *, fresh: bool) -> None:
     record = _read_record(record_path)
     chain = ""
     for number, step in enumerate(steps, 1):
-        chain = content_hash([chain, *step.command])
+        configs = [Path(part).read_text(encoding="utf-8") for part in step.command if part.endswith(".yaml")]
+        chain = content_hash([chain, *step.command, *configs])
         if record.get(step.name) == f"done {chain}" and not fresh:
             sys.stdout.write(f"\n[{number}/{len(steps)}] {step.title}: done before\n")
             continue
