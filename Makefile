@@ -4,6 +4,8 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 # Image-caption pairs for `make quickstart DATA=...`; empty draws phantoms.
 DATA ?=
+# More flags of `phenolip quickstart`, such as ARGS="--max_bad_fraction 0.05".
+ARGS ?=
 # Real data for the tests that want it; they are skipped where the folder is absent.
 SHARED_DATA ?= ../shared/data
 
@@ -30,7 +32,7 @@ $(VENV)/installed: setup.py
 	touch $@
 
 quickstart: $(VENV)/installed  ## Ontology, Stage 1, Stage 2, evaluation, report; DATA=folder for your own pairs.
-	$(BIN)/python -m phenolip.cli quickstart $(if $(DATA),--data "$(DATA)")
+	$(BIN)/python -m phenolip.cli quickstart $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 test: $(VENV)/installed  ## Set up and run the test suite.
 	$(BIN)/python -m pytest

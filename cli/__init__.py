@@ -2,12 +2,12 @@
 
 import argparse
 import logging
-import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from phenolip import __version__
+from phenolip.command_line import fold_flag
 from phenolip.exceptions import ConfigurationError, PhenoLIPError, near_matches
 
 COMMANDS = ("ontology", "prepare", "eval", "predict", "quickstart", "env")
@@ -40,7 +40,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one sub-command and returns its exit code: 0 done, 1 the work failed, 2 the call was wrong."""
-    argv = [_fold_flag(token) for token in (sys.argv[1:] if argv is None else argv)]
+    argv = [fold_flag(token) for token in (sys.argv[1:] if argv is None else argv)]
     debug = "--debug" in argv
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
@@ -62,9 +62,3 @@ def _dispatch(argv: Sequence[str]) -> int:
     parser = build_parser(first if first in COMMANDS else None)
     args = parser.parse_args(argv or ["--help"])
     return args.run(args)
-
-
-def _fold_flag(token: str) -> str:
-    """--max-side=512 -> --max_side=512: flags accept hyphen and underscore."""
-    match = re.match(r"(--[A-Za-z][\w-]*)(.*)", token, flags=re.DOTALL)
-    return "--" + match[1][2:].replace("-", "_") + match[2] if match else token

@@ -90,7 +90,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _cutoff(text: str) -> int | str:
-    return text if text == SCALED else int(text)
+    if text == SCALED:
+        return text
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1 or '{SCALED}', got {text!r}")
+    return int(text)
 
 
 def _table(results: dict[str, Any]) -> str:

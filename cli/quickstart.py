@@ -31,12 +31,14 @@ class Step:
         name: Key under which its end is recorded.
         title: What a reader should know it does.
         command: Program and arguments.
+        output: File or folder that it leaves.
         resumable: Understands `--resume`.
     """
 
     name: str
     title: str
     command: list[str]
+    output: Path
     resumable: bool = False
 
 
@@ -47,6 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="image-caption pairs (see docs/data.md); without it, phantoms are drawn: synthetic images, no patients",
     )
+    parser.add_argument(
+        "--max_bad_fraction", type=float, default=0.01, metavar="F", help="share of rows that may be bad (0.01)"
+    )
     parser.add_argument("--output", default="runs/quickstart", metavar="DIR", help="default: runs/quickstart")
     parser.add_argument("--fresh", action="store_true", help="repeat steps that are already done")
 
@@ -54,18 +59,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs each step that is not done yet, then says what there is."""
     output = Path(args.output)
-    steps = plan_steps(output, args.data)
+    steps = plan_steps(output, args.data, args.max_bad_fraction)
     started = time.monotonic()
     run_steps(steps, output / "steps.json", fresh=args.fresh)
     sys.stdout.write(summary(output, args.data, time.monotonic() - started))
     return 0
 
 
-def plan_steps(output: Path, data: str | None) -> list[Step]:
+def plan_steps(output: Path, data: str | None, max_bad_fraction: float = 0.01) -> list[Step]:
     """The chain's commands, each of which can be run by hand."""
     phenolip = [sys.executable, "-m", "phenolip.cli"]
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--num_processes", "1"]
-    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]  # its defaults, unasked
     validation = str(output / "data" / "validation")
     stage1, stage2 = str(output / "stage1"), str(output / "stage2")
     if data is None:
@@ -74,25 +77,31 @@ def plan_steps(output: Path, data: str | None) -> list[Step]:
         data_title = "Draw phantoms: images in which phenotypes are really visible, and no patient is"
     else:
         prepare = [*phenolip, "prepare", "split", "--source", data, "--output", str(output / "data")]
+        prepare += ["--max_bad_fraction", str(max_bad_fraction)]
         stage2_config = CONFIGS / "mini_stage2.yaml"
         data_title = "Split the pairs: 15 % for validation, no caption or image on both sides"
-    train1 = [*launch, str(ROOT / "train" / "stage1.py"), "--config", str(CONFIGS / "quickstart_stage1.yaml")]
-    train2 = [*launch, str(ROOT / "train" / "stage2.py"), "--config", str(stage2_config)]
+    train1 = [sys.executable, str(ROOT / "train" / "stage1.py"), "--config", str(CONFIGS / "quickstart_stage1.yaml")]
+    train2 = [sys.executable, str(ROOT / "train" / "stage2.py"), "--config", str(stage2_config)]
     train2 += ["--data", str(output / "data" / "train"), "--knowledge_encoder", stage1]
     evaluate = [*phenolip, "eval", "--model", stage2, "--task", "phenobench", "--data", validation]
     evaluate += ["--output", str(output / "eval"), "--extra_k", "scaled", "--report", str(output / "report.html")]
+    ontology = [*phenolip, "ontology", "show", "HP:0001166"]
+    title1, title2 = (
+        "Stage 1: teach a text encoder the ontology",
+        "Stage 2: teach images and captions, Stage 1 as teacher",
+    )
     steps = [
-        Step("ontology", "Read the Human Phenotype Ontology", [*phenolip, "ontology", "show", "HP:0001166"]),
-        Step("stage1", "Stage 1: teach a text encoder the ontology", [*train1, "--output_dir", stage1], True),
-        Step("data", data_title, prepare),
-        Step("stage2", "Stage 2: teach images and texts, Stage 1 as teacher", [*train2, "--output_dir", stage2], True),
-        Step("eval", "Measure on the validation pairs and write the report", evaluate),
+        Step("ontology", "Read the Human Phenotype Ontology", ontology, ROOT),
+        Step("stage1", title1, [*train1, "--output_dir", stage1], Path(stage1) / "model.safetensors", resumable=True),
+        Step("data", data_title, prepare, output / "data" / "manifest.json"),
+        Step("stage2", title2, [*train2, "--output_dir", stage2], Path(stage2) / "model.safetensors", resumable=True),
+        Step("eval", "Measure on the validation pairs and write the report", evaluate, output / "report.html"),
     ]
     if data is None and BASELINE.exists():  # a clone has it, an installed package does not
-        baseline = [sys.executable, str(BASELINE)]
-        baseline += ["--train", str(output / "data" / "train"), "--test", validation]
-        baseline += ["--output", str(output / "eval" / "thumbnail_baseline.json")]
-        steps.append(Step("baseline", "What colours and places alone give away: a thumbnail baseline", baseline))
+        result = output / "eval" / "thumbnail_baseline.json"
+        baseline = [sys.executable, str(BASELINE), "--train", str(output / "data" / "train"), "--test", validation]
+        title = "What colours and places alone give away: a thumbnail baseline"
+        steps.append(Step("baseline", title, [*baseline, "--output", str(result)], result))
     return steps
 
 
@@ -105,9 +114,8 @@ def run_steps(steps: list[Step], record_path: Path, *, fresh: bool) -> None:
     record = _read_record(record_path)
     chain = ""
     for number, step in enumerate(steps, 1):
-        configs = [Path(part).read_text(encoding="utf-8") for part in step.command if part.endswith(".yaml")]
-        chain = content_hash([chain, *step.command, *configs])
-        if record.get(step.name) == f"done {chain}" and not fresh:
+        chain = content_hash([chain, *step.command, *map(_state, step.command)])
+        if record.get(step.name) == f"done {chain}" and step.output.exists() and not fresh:
             sys.stdout.write(f"\n[{number}/{len(steps)}] {step.title}: done before\n")
             continue
         command = list(step.command)
@@ -130,6 +138,17 @@ def run_steps(steps: list[Step], record_path: Path, *, fresh: bool) -> None:
         write_json(record_path, record)
 
 
+def _state(part: str) -> str:
+    """What a command's argument says beyond its name: a config's text, the size and age of a data folder's files."""
+    path = Path(part)
+    if path.suffix == ".yaml" and path.is_file():
+        return path.read_text(encoding="utf-8")
+    if path.is_dir() and (path / "metadata.jsonl").exists():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        return content_hash([f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files])
+    return ""
+
+
 def _read_record(path: Path) -> dict[str, str]:
     if not path.exists():
         return {}
@@ -147,7 +166,8 @@ def summary(output: Path, data: str | None, seconds: float) -> str:
     example = subprocess.run([sys.executable, "-m", "phenolip.cli", *predict], capture_output=True, text=True)
     if example.returncode:
         raise PhenoLIPError(f"`phenolip {shlex.join(predict)}` failed: {example.stderr.strip()}")
-    peak_gb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # of the largest step; kB, on macOS bytes
+    peak_gb = peak / (1e9 if sys.platform == "darwin" else 1e6)
     source = (
         "drawn phantoms (synthetic images, other seed and other phrasings than training)" if data is None else data
     )
@@ -165,6 +185,8 @@ def summary(output: Path, data: str | None, seconds: float) -> str:
         lines.append(
             f"    {'16 x 16 thumbnails, linear':34s} {100 * top1:5.1f} %   (top-1: what colour and place give away)"
         )
+    installed = Path(sys.executable).parent / "phenolip"
+    program = os.path.relpath(installed) if installed.exists() else "phenolip"
     lines += ["", f"One image, {image}:", "", example.stdout.rstrip(), ""]
     lines += [
         f"Model      {output / 'stage2'}    (AutoModel.from_pretrained(..., trust_remote_code=True))",
@@ -172,9 +194,9 @@ def summary(output: Path, data: str | None, seconds: float) -> str:
         f"Report     {output / 'report.html'}    (open it in a browser)",
         "",
         "Next:",
-        f"    phenolip predict YOUR_IMAGE.jpg --model {output / 'stage2'}",
+        f"    {program} predict YOUR_IMAGE.jpg --model {output / 'stage2'}",
         "    make quickstart DATA=FOLDER_OF_PAIRS        the same chain on your own images and captions",
-        "    phenolip --help                             every command",
+        f"    {program} --help                            every command",
         "For research, not for diagnosis.",
         "=" * 100,
         "",
@@ -184,6 +206,8 @@ def summary(output: Path, data: str | None, seconds: float) -> str:
 
 def _metric_line(name: str, metric: dict) -> str:
     low, high = metric["ci95"]
+    if low is None:  # an interval needs two queries
+        return f"    {name:34s} {100 * metric['value']:5.1f} %"
     return f"    {name:34s} {100 * metric['value']:5.1f} %   (95 % interval {100 * low:.1f} to {100 * high:.1f})"
 
 

@@ -1,7 +1,7 @@
 """PhenoBench, and sets of its form, as a ``datasets`` builder: one configuration, one split ``test``.
 
 The builder reads whatever ``load_pairs`` reads: an ImageFolder, or the official CSV (``image_path``, ``caption``,
-``full_matches``; the layout of the authors' viewer, see spec section 5.1).
+``full_matches``; the layout of the authors' viewer).
 """
 
 import hashlib
@@ -16,9 +16,9 @@ import datasets
 from phenolip.datasets_scripts.features import PHENOBENCH
 from phenolip.datasets_scripts.load import load_pairs_with_report
 from phenolip.datasets_scripts.tables import (
+    data_revision,
     embedded_rows,
     replaced_folder,
-    rows_sha256,
     write_card,
     write_manifest,
     write_parquet,
@@ -66,8 +66,8 @@ class PhenoBench(datasets.GeneratorBasedBuilder):
             source, split=split, ontology=ontology, max_bad_fraction=max_bad_fraction, bad_rows_path=bad_rows_path
         )
         self.max_side = max_side
-        self.rows_sha256 = rows_sha256(self.pairs)
-        content = json.dumps([self.rows_sha256, self.report.hpo_release, max_side, self.report.source])
+        self.data_revision = data_revision(self.pairs)
+        content = json.dumps([self.data_revision, self.report.hpo_release, max_side, self.report.source])
         content_hash = hashlib.sha256(content.encode()).hexdigest()[:16]
         # No config arguments: they would enter the folder's name, and `load_dataset` by name alone would not find it.
         super().__init__(dataset_name=NAME, hash=content_hash, cache_dir=str(cache_dir) if cache_dir else None)
@@ -84,7 +84,7 @@ class PhenoBench(datasets.GeneratorBasedBuilder):
             "num_phenotypes": len(hpo_ids),
             "hpo_release": self.report.hpo_release,
             "max_side": self.max_side,
-            "rows_sha256": self.rows_sha256,
+            "data_revision": self.data_revision,
         }
 
     def _info(self) -> datasets.DatasetInfo:
@@ -170,7 +170,7 @@ def _describe(facts: dict[str, Any]) -> str:
 - Labels: {facts["num_labels"]} of {facts["num_phenotypes"]} phenotypes, ids of HPO release {facts["hpo_release"]}; \
 {facts["num_labels_dropped"]} labels that name no term were dropped
 - Images: {size}
-- SHA-256 of the rows: `{facts["rows_sha256"]}`
+- SHA-256 of the rows: `{facts["data_revision"]}`
 
 Columns: `image`; `caption`; `phenotypes`, the names of `hpo_ids` in their order; `source`, the row's id in the source.
 

@@ -9,9 +9,9 @@ from phenolip.datasets_scripts.features import LOADED_PAIRS
 from phenolip.datasets_scripts.load import load_pairs_with_report
 from phenolip.datasets_scripts.split import split_by_group
 from phenolip.datasets_scripts.tables import (
+    data_revision,
     embedded_rows,
     replaced_folder,
-    rows_sha256,
     write_card,
     write_manifest,
     write_parquet,
@@ -77,7 +77,7 @@ def prepare_split(
             seed=seed,
             max_phash_distance=max_phash_distance,
             max_side=max_side,
-            rows_sha256={name: rows_sha256(part) for name, part in parts.items()},
+            data_revision={name: data_revision(part) for name, part in parts.items()},
         )
         write_card(folder, _front(), _describe(manifest))
     return manifest

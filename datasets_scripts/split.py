@@ -18,6 +18,11 @@ from phenolip.exceptions import DataError
 _CHUNK = 1024  # rows compared with all others at once
 
 
+def fold_caption(caption: str) -> str:
+    """The caption with case and runs of white space folded, under which two captions count as identical."""
+    return " ".join(caption.casefold().split())
+
+
 def split_by_group(
     dataset: datasets.Dataset,
     *,
@@ -64,7 +69,7 @@ def split_by_group(
 
 def group_rows(dataset: datasets.Dataset, *, max_phash_distance: int = 4) -> np.ndarray:
     """Group number of each row, counted from 0 in the order of first appearance; see ``split_by_group``."""
-    links = _equal_pairs([" ".join(caption.split()).casefold() for caption in dataset["caption"]])
+    links = _equal_pairs([fold_caption(caption) for caption in dataset["caption"]])
     links += _equal_pairs(dataset["sha256"][:])
     if max_phash_distance >= 0:
         links += _near_pairs(perceptual_hashes(dataset), max_phash_distance)

@@ -108,13 +108,11 @@ def write_card(folder: Path, front: Mapping[str, Any], body: str) -> None:
     (folder / "README.md").write_text(f"---\n{header}---\n\n{body.strip()}\n", encoding="utf-8")
 
 
-def rows_sha256(pairs: datasets.Dataset) -> str:
-    """SHA-256 over the ids, image hashes, captions and labels of rows, in their order."""
-    digest = hashlib.sha256()
-    for row in pairs.remove_columns("image"):
-        fields = [row["row_id"], row["sha256"], row["caption"], row["hpo_ids"]]
-        digest.update(json.dumps(fields, ensure_ascii=False).encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()
+def data_revision(pairs: datasets.Dataset) -> str:
+    """SHA-256 over what rows hold (image files, captions, phenotypes), whatever their order and their ids."""
+    columns = (pairs["sha256"], pairs["caption"], pairs["hpo_ids"])
+    rows = sorted(json.dumps([sha, caption, sorted(ids)]) for sha, caption, ids in zip(*columns, strict=True))
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
 def _groups(rows: Iterable[Any]) -> Iterator[list[Any]]:

@@ -13,20 +13,20 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset
 
 from phenolip.datasets_scripts.load import load_pairs
+from phenolip.datasets_scripts.tables import data_revision
 from phenolip.eval.evaluators.base import EvaluationPairs, MemoEncoder, MetricValue, SupportsEncoding
 from phenolip.eval.evaluators.knowledge import KnowledgeEvaluator
 from phenolip.eval.evaluators.retrieval import RetrievalEvaluator, scaled_cutoff
 from phenolip.eval.evaluators.zero_shot import Prediction, ZeroShotEvaluator
 from phenolip.eval.tasks.registry import Task, load_task
 from phenolip.exceptions import ConfigurationError, DataError
-from phenolip.inference.candidates import read_candidates
+from phenolip.inference.candidates import model_file, read_candidates
 from phenolip.inference.encoder import Encoder
 from phenolip.ontology.graph import PhenotypeOntology
 from phenolip.ontology.reader import load_ontology
-from phenolip.provenance import content_hash, git_commit, hardware, package_versions, write_json
+from phenolip.provenance import git_commit, hardware, package_versions, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -181,8 +181,8 @@ def run_evaluators(
 
 def find_contamination(model: str, sha256: Sequence[str]) -> dict[str, Any] | None:
     """How many evaluated rows show an image file that the model was trained on; None if the model has no index."""
-    path = Path(model) / TRAINING_INDEX
-    if not path.is_file():
+    path = model_file(model, TRAINING_INDEX)
+    if path is None:
         return None
     try:
         trained = set(pq.read_table(path, columns=["sha256"])["sha256"].to_pylist())
@@ -197,14 +197,6 @@ def find_contamination(model: str, sha256: Sequence[str]) -> dict[str, Any] | No
             model,
         )
     return {"num_rows_in_training": num_rows, "fraction": num_rows / len(sha256)}
-
-
-def data_revision(dataset: Dataset) -> str:
-    """Hash of what the rows hold (image files, captions, phenotypes), whatever their order."""
-    columns = (dataset["sha256"], dataset["caption"], dataset["hpo_ids"])
-    return content_hash(
-        sorted("\t".join((sha, caption, *sorted(ids))) for sha, caption, ids in zip(*columns, strict=True))
-    )
 
 
 def describe_metrics(metrics: dict[str, MetricValue]) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from transformers.utils import cached_file
+
 from phenolip.exceptions import DataError, UnknownTermError
 from phenolip.ontology.graph import PhenotypeOntology
 
@@ -44,14 +46,28 @@ def model_candidates(model_dir: str | Path) -> dict[str, str] | None:
     Raises:
         DataError: The file is damaged.
     """
-    path = Path(model_dir) / MODEL_PHENOTYPES
-    if not path.is_file():
+    path = model_file(model_dir, MODEL_PHENOTYPES)
+    if path is None:
         return None
     try:
         stored = {entry["hpo_id"]: entry["name"] for entry in json.loads(path.read_text(encoding="utf-8"))}
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} must be a list of {{hpo_id, name}}; write it anew or delete it.") from error
     return stored or None
+
+
+def model_file(model: str | Path, name: str) -> Path | None:
+    """A file of a model folder or Hub repository; None where it has none, or where the model has no name."""
+    if not str(model):
+        return None
+    found = cached_file(
+        str(model),
+        name,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+        _raise_exceptions_for_gated_repo=False,
+    )
+    return None if found is None else Path(found)
 
 
 def all_candidates(ontology: PhenotypeOntology) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from torch import nn
 from tqdm.auto import tqdm
 from transformers import AutoModel, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
@@ -19,6 +20,7 @@ from phenolip.datasets_scripts.images import decode_image
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.modeling_phenolip import PhenoLIPModel, PhenoLIPTextModel
 from phenolip.processing_phenolip import PhenoLIPProcessor
+from phenolip.train.towers import longest_text
 
 UNLIMITED = 100_000  # tokenizers without a limit report a number far above this
 
@@ -69,7 +71,18 @@ class Encoder:
             ConfigurationError: The folder holds no model that can be used here.
         """
         model_type = _model_type(path)
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        if model_type not in ("phenolip", "phenolip_text_model", *TEXT_POOLINGS):
+            allowed = ", ".join(("phenolip", "phenolip_text_model", *TEXT_POOLINGS))
+            raise ConfigurationError(f"`model` {path} must be one of {allowed}, got the model type {model_type!r}.")
+        device = _usable_device(device)
+        try:
+            return cls._load(path, model_type, device, dtype)
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            reason = str(error).strip().splitlines()[0].rstrip(".")
+            raise ConfigurationError(f"`model` {path} cannot be loaded: {reason}.") from error
+
+    @classmethod
+    def _load(cls, path: str | Path, model_type: str, device: torch.device, dtype: torch.dtype) -> "Encoder":
         if model_type == "phenolip":
             model = PhenoLIPModel.from_pretrained(path, dtype=dtype).to(device)
             processor = PhenoLIPProcessor.from_pretrained(path, config=model.config)
@@ -77,11 +90,8 @@ class Encoder:
             return cls(model, processor.tokenizer, processor.image_processor, prompt_template=template, name=str(path))
         if model_type == "phenolip_text_model":
             model = PhenoLIPTextModel.from_pretrained(path, dtype=dtype)
-        elif model_type in TEXT_POOLINGS:
-            model = _sentence_encoder(path, dtype)
         else:
-            allowed = ", ".join(("phenolip", "phenolip_text_model", *TEXT_POOLINGS))
-            raise ConfigurationError(f"`model` {path} must be one of {allowed}, got the model type {model_type!r}.")
+            model = _sentence_encoder(path, dtype)
         # With the config at hand, transformers does not ask whether to run the code that the folder carries.
         tokenizer = AutoTokenizer.from_pretrained(path, config=model.config)
         return cls(model.to(device), tokenizer, name=str(path))
@@ -102,10 +112,7 @@ class Encoder:
         """Tokens after which a text is cut: the tokenizer's limit, else the tower's."""
         if self.tokenizer.model_max_length < UNLIMITED:
             return self.tokenizer.model_max_length
-        tower = self._text_model.config.tower_config
-        # RoBERTa numbers positions from its padding id onwards, so that many of them are never used
-        unused = tower.pad_token_id + 1 if tower.model_type == "roberta" else 0
-        return tower.max_position_embeddings - unused
+        return longest_text(self._text_model.config.tower_config)
 
     def encode_images(self, images: Sequence[Any], batch_size: int = 32) -> NDArray[np.float32]:
         """Unit-norm embeddings of images, in their order.
@@ -185,6 +192,16 @@ class Encoder:
 def _progress(batches: range, what: str, is_long: bool) -> tqdm:
     # None hides the bar where the output is no terminal
     return tqdm(batches, desc=f"Encoding {what}", unit="batch", leave=False, disable=None if is_long else True)
+
+
+def _usable_device(name: str | torch.device | None) -> torch.device:
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise ConfigurationError(f"`device` must be one that this machine has, got '{name}': {reason}.") from None
+    return device
 
 
 def _model_type(path: str | Path) -> str:

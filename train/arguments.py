@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Literal
 import yaml
 from transformers import HfArgumentParser
 
+from phenolip.command_line import fold_flag
 from phenolip.exceptions import ConfigurationError, near_matches
 
 
@@ -49,20 +49,22 @@ class RunArguments:
         "auto", help="auto = bf16 where the hardware multiplies it natively, else float32."
     )
     num_workers: int = setting(0, help="Processes that decode images beside each training process.")
-    save_steps: int = setting(200, help="Optimiser steps between checkpoints; 0 saves at the end only.")
+    save_steps: int = setting(200, help="Optimiser steps between checkpoints; 0 saves only when asked to stop.")
     save_total_limit: int = setting(2, help="Checkpoints kept; older ones are removed.")
     resume: bool = setting(False, help="Go on from the newest checkpoint in `output_dir`, if there is one.")
     stop_after_steps: int = setting(-1, help="Save and stop (exit code 75) after this many steps in all; -1 never.")
     log_steps: int = setting(10, help="Optimiser steps between lines of log.jsonl and tracker records.")
     report_to: list[str] = setting([], help="Trackers that Accelerate knows: tensorboard, trackio, wandb, ...")
     num_threads: int = setting(0, help="CPU threads of each process; 0 shares all cores.")
-    debug: bool = setting(False, help="Show the traceback of a failure.")
+    debug: bool = setting(False, help="Show the traceback of a failure (on the command line only).")
 
     def __post_init__(self) -> None:
         require(
             self.num_epochs > 0 or self.max_steps > 0, "num_epochs", "above 0 unless `max_steps` is", self.num_epochs
         )
-        for name in ("batch_size", "gradient_accumulation_steps", "log_steps", "save_total_limit"):
+        require(self.batch_size >= 2, "batch_size", "2 or more", self.batch_size)
+        require(0 <= self.seed < 2**32, "seed", "0 or above and below 2**32", self.seed)
+        for name in ("gradient_accumulation_steps", "log_steps", "save_total_limit"):
             require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
         for name in ("learning_rate", "head_learning_rate", "weight_decay", "max_grad_norm"):
             require(getattr(self, name) >= 0, name, "0 or above", getattr(self, name))
@@ -81,12 +83,6 @@ class _OneSentenceParser(HfArgumentParser):
 
     def error(self, message: str) -> None:
         raise ConfigurationError(f"{message[:1].upper()}{message[1:]} (from {self.source}).")
-
-
-def _fold_flag(token: str) -> str:
-    """--learning-rate=1e-4 -> --learning_rate=1e-4: flags accept hyphen and underscore."""
-    match = re.match(r"(--[A-Za-z][\w-]*)(.*)", token, flags=re.DOTALL)
-    return "--" + match[1][2:].replace("-", "_") + match[2] if match else token
 
 
 def _yaml_tokens(path: Path, known: set[str]) -> list[str]:
@@ -128,7 +124,7 @@ def parse(dataclass_types: tuple[type, ...], argv: list[str] | None = None, *, d
     Raises:
         ConfigurationError: Unknown key, wrong type, value out of range or missing field, naming file and field.
     """
-    argv = [_fold_flag(token) for token in (sys.argv[1:] if argv is None else argv)]
+    argv = [fold_flag(token) for token in (sys.argv[1:] if argv is None else argv)]
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument("--config", type=Path)
     config_path = early.parse_known_args(argv)[0].config
@@ -145,7 +141,12 @@ def parse(dataclass_types: tuple[type, ...], argv: list[str] | None = None, *, d
     if unknown:
         name = min(unknown)[2:]
         raise ConfigurationError(f"Unknown argument '--{name}'.{near_matches(name, known)}")
-    return parser.parse_args_into_dataclasses(args=tokens + argv, look_for_args_file=False)[: len(dataclass_types)]
+    *parsed, rest = parser.parse_args_into_dataclasses(
+        args=tokens + argv, return_remaining_strings=True, look_for_args_file=False
+    )
+    if rest:
+        raise ConfigurationError(f"Unexpected argument '{rest[0]}'; quote values that hold spaces.")
+    return tuple(parsed[: len(dataclass_types)])
 
 
 def _check_file_alone(parser: _OneSentenceParser, tokens: list[str], path: Path) -> None:

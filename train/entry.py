@@ -23,8 +23,8 @@ def run_entry_point(main: Callable[[], None]) -> None:
     except PhenoLIPError as error:
         if "--debug" in sys.argv:
             raise
-        if int(os.environ.get("LOCAL_RANK", "0")) == 0:
-            sys.stderr.write(f"error: {error}\n")
+        rank = os.environ.get("RANK", "0")
+        sys.stderr.write(f"error{f' (process {rank})' if rank != '0' else ''}: {error}\n")
         raise SystemExit(2 if isinstance(error, ConfigurationError) else 1) from None
 
 

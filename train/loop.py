@@ -10,22 +10,35 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import InitProcessGroupKwargs, LoggerType, set_seed
 from torch import nn
 from tqdm.auto import tqdm
 
-from phenolip.exceptions import ConfigurationError, DataError
+from phenolip.exceptions import ConfigurationError, DataError, near_matches
 from phenolip.provenance import write_json
 from phenolip.train.arguments import RunArguments
 from phenolip.train.data import EpochPlan
 from phenolip.train.optimizer import build_optimizer, learning_rate_factor, set_learning_rate
 
 PREEMPTED_EXIT_CODE = 75
+# Settings that a resumed run must share with the one that saved, beside what its objective and data depend on.
+FIXED_SETTINGS = (
+    "learning_rate",
+    "head_learning_rate",
+    "weight_decay",
+    "adam_beta1",
+    "adam_beta2",
+    "warmup_fraction",
+    "final_learning_rate_fraction",
+    "max_grad_norm",
+    "gradient_accumulation_steps",
+)
 
 
 class Preempted(SystemExit):
@@ -38,13 +51,27 @@ class Preempted(SystemExit):
 def build_accelerator(run: RunArguments) -> Accelerator:
     """Accelerator with the run's precision, threads, seed and trackers."""
     _set_num_threads(run.num_threads)
-    on_cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    asked_for_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
+    on_cpu = asked_for_cpu or not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    if on_cpu and run.mixed_precision == "fp16":
+        raise ConfigurationError("`mixed_precision` must be auto, no or bf16 on a CPU, got 'fp16'.")
+    known = {str(tracker) for tracker in LoggerType}
+    for name in run.report_to:
+        if name not in known:
+            raise ConfigurationError(f"Unknown tracker '{name}' in `report_to`.{near_matches(name, known)}")
     accelerator = Accelerator(
         cpu=on_cpu or None,
-        mixed_precision=native_precision(run.mixed_precision),
+        mixed_precision=native_precision(run.mixed_precision, on_cpu=on_cpu),
         log_with=run.report_to or None,
         project_dir=run.output_dir,
+        # One process reads the data, measures and encodes while the others wait.
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=12))],
     )
+    missing = {name for name in run.report_to if name not in {str(tracker) for tracker in accelerator.log_with}}
+    if missing:
+        raise ConfigurationError(
+            f"`report_to` must name installed trackers, got {sorted(missing)}; install them with pip."
+        )
     set_seed(run.seed)
     return accelerator
 
@@ -56,13 +83,15 @@ def _set_num_threads(num_threads: int) -> None:
     torch.set_num_threads(num_threads or max(1, cores // processes))
 
 
-def native_precision(choice: str) -> str:
+def native_precision(choice: str, *, on_cpu: bool) -> str:
     """Resolves "auto": bf16 where the hardware multiplies it natively (CUDA from Ampere, CPUs with AMX), else "no"."""
     if choice != "auto":
         return choice
-    if torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
-    return "bf16" if torch.cpu.get_capabilities().get("amx_bf16", False) else "no"
+    if not on_cpu:
+        has_cuda = torch.cuda.is_available()
+        return "bf16" if has_cuda and torch.cuda.is_bf16_supported(including_emulation=False) else "no"
+    has_amx = hasattr(torch.cpu, "get_capabilities") and torch.cpu.get_capabilities().get("amx_bf16", False)
+    return "bf16" if has_amx else "no"
 
 
 class TrainingLoop:
@@ -89,7 +118,13 @@ class TrainingLoop:
         identity: dict[str, Any],
     ) -> None:
         self.samples, self.collate, self.plan, self.run = samples, collate, plan, run
-        self.accelerator, self.identity = accelerator, identity
+        self.accelerator = accelerator
+        self.identity = {
+            **identity,
+            **{name: getattr(run, name) for name in FIXED_SETTINGS},
+            "mixed_precision": accelerator.mixed_precision,
+            "num_processes": accelerator.num_processes,
+        }
         accumulation = run.gradient_accumulation_steps
         if run.max_steps > 0:
             self.num_steps = run.max_steps
@@ -117,7 +152,7 @@ class TrainingLoop:
             shutil.rmtree(self.checkpoint_dir, ignore_errors=True)
             (self.output_dir / "log.jsonl").unlink(missing_ok=True)
         self.accelerator.wait_for_everyone()
-        self.accelerator.init_trackers("phenolip", config=_plain(vars(self.run)))
+        self.accelerator.init_trackers("phenolip", config=_scalars({**vars(self.run), **self.identity}))
         self.objective.train()
         with _on_terminate(self._stop), self._progress() as progress:
             self._run_steps(progress)
@@ -260,6 +295,17 @@ class TrainingLoop:
             lines = path.read_text(encoding="utf-8").splitlines()
             kept = [line for line in lines if json.loads(line)["step"] <= self.step]
             path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+
+def _scalars(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings as trackers take them: nested ones flattened, lists as text."""
+    flat = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            flat |= _scalars(value)
+        else:
+            flat[name] = value if isinstance(value, (bool, int, float, str)) else str(value)
+    return flat
 
 
 def _plain(value: Any) -> Any:

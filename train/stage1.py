@@ -86,6 +86,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     if encoder_args.dropout is not None:
         set_dropout(encoder, encoder_args.dropout)
+    encoder.to(accelerator.device)
     evaluator = _evaluator(ontology, evaluation_args) if accelerator.is_main_process else None
     before = evaluator(Encoder(encoder, tokenizer=tokenizer)) if evaluator else {}
 

@@ -3,6 +3,7 @@
 accelerate launch train/stage2.py --config train/configs/mini_stage2.yaml --data DIR
 """
 
+import logging
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,10 +15,11 @@ import torch
 from datasets import Dataset
 
 from phenolip.datasets_scripts.load import load_pairs
+from phenolip.datasets_scripts.tables import data_revision
 from phenolip.exceptions import ConfigurationError
 from phenolip.modeling_phenolip import PhenoLIPModel
 from phenolip.ontology.reader import load_ontology
-from phenolip.provenance import content_hash, write_json
+from phenolip.provenance import write_json
 from phenolip.train.arguments import RunArguments, parse, require, setting
 from phenolip.train.data import EpochPlan, ImageTextPairs
 from phenolip.train.entry import run_entry_point, write_run_record
@@ -26,6 +28,8 @@ from phenolip.train.objective_stage2 import ImageTextObjective
 from phenolip.train.pair_inputs import build_pair_inputs
 from phenolip.train.targets.multi_hot import MultiHotTargets
 from phenolip.train.towers import build_preset, choose_attention, freeze_batch_norm
+
+logger = logging.getLogger(__name__)
 
 MODEL_CARD = Path(__file__).resolve().parent.parent / "model_card.md"
 CONVOLUTIONAL_TOWERS = ("efficientnet_lite", "resnet", "convnext")
@@ -40,7 +44,7 @@ class ModelArguments:
     vision_path: str | None = setting(None, help="Hub id or folder of the vision tower instead of the preset's.")
     projection_dim: int | None = setting(None, help="Width of the shared space; by default the preset's.")
     image_size: int = setting(224, help="Side of the square input in pixels.")
-    max_length: int = setting(256, help="Longest caption in tokens.")
+    max_length: int | None = setting(None, help="Longest caption in tokens; by default 256, or the tower's limit.")
     chunk_size: int = setting(32, help="Captions encoded together, each chunk padded to its own longest.")
     init_from_teacher: bool = setting(False, help="The text tower starts as the Stage 1 encoder.")
     freeze_text: bool = setting(False, help="Train the text projection only; the tower's outputs are cached.")
@@ -48,7 +52,7 @@ class ModelArguments:
     gradient_checkpointing: bool = setting(False, help="Less memory, about a third more time.")
 
     def __post_init__(self) -> None:
-        for name in ("image_size", "max_length", "chunk_size"):
+        for name in ("image_size", "chunk_size"):
             require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
 
 
@@ -117,8 +121,9 @@ def main(argv: list[str] | None = None) -> None:
     targets = MultiHotTargets(rows["hpo_ids"])
     names = [ontology[hpo_id].name for hpo_id in targets.candidate_ids]
     if loss_args.name_weight and not names:
-        raise ConfigurationError(f"`name_weight` must be 0 for {data_args.data}, whose rows have no HPO ids.")
-    with accelerator.main_process_first(), accelerator.autocast():
+        logger.warning("`name_weight` is taken as 0: no row of %s has an HPO id.", data_args.data)
+        loss_args.name_weight = 0.0
+    with accelerator.main_process_first():
         inputs = build_pair_inputs(
             model,
             processor.tokenizer,
@@ -127,7 +132,7 @@ def main(argv: list[str] | None = None) -> None:
             labels=targets if loss_args.name_weight else None,
             teacher_path=loss_args.knowledge_encoder if loss_args.knowledge_weight else None,
             freeze_text=model_args.freeze_text,
-            max_length=model_args.max_length,
+            max_length=processor.tokenizer.model_max_length,
             cache_dir=output_dir / "text_features",
         )
     objective = ImageTextObjective(
@@ -152,8 +157,7 @@ def main(argv: list[str] | None = None) -> None:
         len(rows), run.batch_size, seed=run.seed, rank=accelerator.process_index, world_size=accelerator.num_processes
     )
     settings = {**asdict(model_args), **asdict(data_args), **asdict(loss_args)}
-    pairs = zip(rows["sha256"], rows["caption"], strict=True)
-    revision = content_hash([f"{sha256} {caption}" for sha256, caption in pairs])
+    revision = data_revision(rows)
     identity = {"settings": settings, "data_revision": revision, "batch_size": plan.batch_size, "seed": run.seed}
     trained = TrainingLoop(objective, samples, inputs.collate, plan, run, accelerator, identity).fit().model
     if accelerator.is_main_process:
@@ -170,6 +174,9 @@ def _prepare_for_training(model: PhenoLIPModel, arguments: ModelArguments) -> No
     if model.config.vision_config.tower_config.model_type in CONVOLUTIONAL_TOWERS:
         model.vision_model.to(memory_format=torch.channels_last)  # 1.7 times faster for EfficientNet-Lite on a CPU
     choose_attention(model.text_model, model.device)
+    for name, parameter in model.vision_model.tower.named_parameters():
+        if name.endswith("mask_token"):  # read in masked pretraining only; without a gradient it would stop DDP
+            parameter.requires_grad_(False)
     if arguments.freeze_text:
         model.text_model.tower.requires_grad_(False)
     if arguments.freeze_batch_norm:

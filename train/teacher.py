@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from tqdm.auto import tqdm
 from transformers import AutoTokenizer
@@ -14,6 +15,7 @@ from transformers import AutoTokenizer
 from phenolip.exceptions import ConfigurationError
 from phenolip.modeling_phenolip import PhenoLIPTextModel
 from phenolip.train.collator import TextTokenizer
+from phenolip.train.towers import is_knowledge_encoder, longest_text
 
 
 def module_fingerprint(module: nn.Module) -> str:
@@ -117,11 +119,15 @@ def load_teacher(path: str | Path, max_length: int) -> tuple[PhenoLIPTextModel, 
     Raises:
         ConfigurationError: The folder is missing or holds no PhenoLIPTextModel.
     """
+    allowed = f"`knowledge_encoder` must be a Stage 1 folder or Hub id, got '{path}'"
+    if not is_knowledge_encoder(path):
+        raise ConfigurationError(f"{allowed}, which holds no phenolip_text_model; train one with train/stage1.py.")
     try:
-        teacher = PhenoLIPTextModel.from_pretrained(path)
+        teacher, report = PhenoLIPTextModel.from_pretrained(path, output_loading_info=True)
         tokenizer = AutoTokenizer.from_pretrained(path, config=teacher.config)  # without the folder's own code
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(
-            f"`knowledge_encoder` must be a Stage 1 folder or Hub id, got '{path}': {str(error).splitlines()[0]}"
-        ) from None
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ConfigurationError(f"{allowed}: {str(error).splitlines()[0]}") from None
+    if report["missing_keys"]:
+        raise ConfigurationError(f"{allowed}, which lacks the weights {sorted(report['missing_keys'])[0]} and others.")
+    max_length = min(max_length, longest_text(teacher.config.tower_config))
     return teacher.requires_grad_(False).eval(), TextTokenizer(tokenizer, max_length)

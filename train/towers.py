@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,7 +24,7 @@ from transformers.utils import IMAGE_PROCESSOR_NAME, cached_file
 
 from phenolip.configuration_efficientnet_lite import EfficientNetLiteConfig
 from phenolip.configuration_phenolip import PhenoLIPConfig, PhenoLIPTextConfig
-from phenolip.exceptions import ConfigurationError
+from phenolip.exceptions import ConfigurationError, near_matches
 from phenolip.modeling_efficientnet_lite import EfficientNetLiteModel
 from phenolip.modeling_phenolip import (
     POOLERS,
@@ -119,13 +118,15 @@ def build_preset(
     preset = _preset(name)
     text_tower = _text_tower(preset, text_path, random_init)
     vision_tower = _vision_tower(preset, vision_path, random_init)
-    model = PhenoLIPModel(
-        PhenoLIPConfig(
+    try:
+        config = PhenoLIPConfig(
             text_config={**preset.text, "tower_config": text_tower.config.to_dict()},
             vision_config={**preset.vision, "tower_config": vision_tower.config.to_dict()},
             projection_dim=projection_dim or preset.projection_dim,
         )
-    )
+    except ValueError as error:
+        raise ConfigurationError(f"`text_path`, `vision_path` or `projection_dim`: {_first_line(error)}.") from None
+    model = PhenoLIPModel(config)
     _copy_weights(text_tower, model.text_model.tower)
     _copy_weights(vision_tower, model.vision_model.tower)
     tokenizer = _tokenizer(preset, text_path, random_init, _max_length(preset, text_tower.config, max_length))
@@ -240,9 +241,7 @@ def efficientnet_lite0_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
 
 def _preset(name: str) -> Preset:
     if name not in PRESETS:
-        close = get_close_matches(str(name), PRESETS, n=1)
-        hint = f" Close: '{close[0]}'." if close else ""
-        raise ConfigurationError(f"Unknown preset '{name}'.{hint} Presets: {', '.join(PRESETS)}.")
+        raise ConfigurationError(f"Unknown preset '{name}'.{near_matches(str(name), PRESETS)}")
     return PRESETS[name]
 
 
@@ -323,10 +322,14 @@ def _tokenizer(preset: Preset, path: str | Path | None, random_init: bool, max_l
     return tokenizer
 
 
+def longest_text(config: PreTrainedConfig) -> int:
+    """Tokens that a text tower can read."""
+    # RoBERTa numbers positions from its padding id onwards.
+    return config.max_position_embeddings - (config.pad_token_id + 1 if config.model_type == "roberta" else 0)
+
+
 def _max_length(preset: Preset, config: PreTrainedConfig, max_length: int | None) -> int:
-    limit = config.max_position_embeddings
-    if config.model_type == "roberta":
-        limit -= config.pad_token_id + 1  # positions are counted from there
+    limit = longest_text(config)
     if max_length is not None and not 1 <= max_length <= limit:
         raise ConfigurationError(f"`max_length` must be from 1 to {limit} for this text tower, got {max_length}.")
     return max_length or min(preset.max_length, limit)

@@ -8,6 +8,7 @@ import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
+from phenolip.datasets_scripts.split import fold_caption
 from phenolip.eval.metrics.bootstrap import mean_intervals
 from phenolip.eval.metrics.ranking import RankingValues
 from phenolip.exceptions import DataError
@@ -137,7 +138,7 @@ class EvaluationPairs:
             images=dataset.select(first_rows)["image"],
             image_codes=image_codes,
             captions=captions,
-            caption_codes=first_occurrences(fold(caption) for caption in captions)[0],
+            caption_codes=first_occurrences(fold_caption(caption) for caption in captions)[0],
             labels=tuple(np.sort(row) for row in labels),
             candidate_ids=tuple(candidates),
             candidate_names=tuple(candidates.values()),
@@ -148,11 +149,6 @@ class EvaluationPairs:
     def embed_images(self, encoder: SupportsEncoding) -> NDArray:
         """(N, D) embeddings of the pairs' images; each distinct image is encoded once."""
         return encoder.encode_images(self.images)[self.image_codes]
-
-
-def fold(text: str) -> str:
-    """The text with case and runs of white space folded, under which two captions count as identical."""
-    return " ".join(text.casefold().split())
 
 
 def first_occurrences(keys: Iterable[str]) -> tuple[NDArray, list[int]]:

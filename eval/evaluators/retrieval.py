@@ -18,7 +18,7 @@ class RetrievalEvaluator:
     images, over the phenotypes that at least one image shows.
 
     The published description gives the four directions at 10 and 50, and neither the treatment of ties and duplicates
-    nor whether a phenotype query counts any hit or the share found (spec/phenolip.md, 5.3); hence both are reported.
+    nor whether a phenotype query counts any hit or the share found (PhenoLIP, arXiv 2602.06184): both are reported.
 
     Args:
         pairs: The pairs to score.

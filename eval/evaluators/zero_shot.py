@@ -33,7 +33,7 @@ class ZeroShotEvaluator:
 
     A phenotype is embedded as the unit-norm mean of the unit-norm embeddings of its name in every prompt. The score of
     an image is 1 as soon as one of its labels is found, so images with several labels are easier; ties count in
-    expectation. The prompts are ours: none are published (spec/phenolip.md, 5.3).
+    expectation. The prompts are ours: none are published (PhenoLIP, arXiv 2602.06184).
 
     Args:
         pairs: The pairs to score; images that show no candidate are left out.

@@ -14,7 +14,7 @@ from phenolip.exceptions import PhenoLIPError
         (["predict"], 2, "The following arguments are required: IMAGE, --model"),
         (["eval", "--task", "phenobnch", "--model", "x", "--output", "y"], 2, "phenobench"),
         (["ontology", "show", "HP:9999999"], 1, "HP:9999999"),
-        (["prepare", "split", "--source", "absent_folder", "--output", "y"], 1, "absent_folder"),
+        (["prepare", "split", "--source", "./absent/folder", "--output", "y"], 1, "absent/folder"),
     ],
 )
 def test_mistakes_end_with_one_sentence(argv, code, message, capsys, tmp_path, monkeypatch):
@@ -47,7 +47,7 @@ def test_quickstart_repeats_only_what_changed(tmp_path):
 
     def steps(*words):
         script = f"from pathlib import Path; import sys; Path({str(log)!r}).open('a').write(sys.argv[1] + ' ')"
-        return [Step(str(place), "t", ["python", "-c", script, word]) for place, word in enumerate(words)]
+        return [Step(str(i), "t", ["python", "-c", script, word], log) for i, word in enumerate(words)]
 
     record = tmp_path / "steps.json"
     run_steps(steps("a", "b", "c"), record, fresh=False)
@@ -57,10 +57,14 @@ def test_quickstart_repeats_only_what_changed(tmp_path):
     assert log.read_text() == "a b c B c "
     run_steps(steps("a", "B", "c"), record, fresh=True)
     assert log.read_text() == "a b c B c a B c "
+    log.unlink()  # what is gone is made again
+    run_steps(steps("a", "B", "c"), record, fresh=False)
+    assert log.read_text() == "a "
 
 
 def test_quickstart_resumes_an_interrupted_step_and_names_it(tmp_path, capfd):
-    failing = Step("stage1", "t", ["python", "-c", "import sys; sys.exit('--resume' not in sys.argv)"], resumable=True)
+    code = "import sys; sys.exit('--resume' not in sys.argv)"
+    failing = Step("stage1", "t", ["python", "-c", code], tmp_path, resumable=True)
     with pytest.raises(PhenoLIPError, match="Step 'stage1' ended with exit code 1"):
         run_steps([failing], tmp_path / "steps.json", fresh=False)
     run_steps([failing], tmp_path / "steps.json", fresh=False)

@@ -111,7 +111,7 @@ def test_output_is_a_local_dataset_with_a_card(tmp_path, source, ontology):
     card = (folder / "README.md").read_text()
     front = yaml.safe_load(card.split("---")[1])
     assert front["configs"][0]["data_files"] == [{"split": "test", "path": "data/test-*.parquet"}]
-    assert f"`{source}`" in card and facts["rows_sha256"] in card and "12 px" in card
+    assert f"`{source}`" in card and facts["data_revision"] in card and "12 px" in card
     pairs = load_pairs(folder, ontology=ontology)
     assert pairs["row_id"][:] == [f"images/{number}.png" for number in range(5)]
     assert pairs["hpo_ids"][:] == [["HP:9900002"]] * 5

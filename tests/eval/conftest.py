@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from phenolip.eval.evaluators.base import EvaluationPairs, first_occurrences, fold
+from phenolip.datasets_scripts.split import fold_caption
+from phenolip.eval.evaluators.base import EvaluationPairs, first_occurrences
 
 
 class HashEncoder:
@@ -42,7 +43,7 @@ def make_pairs(images, captions, labels, candidates):
         images=[images[row] for row in first],
         image_codes=image_codes,
         captions=tuple(captions),
-        caption_codes=first_occurrences(map(fold, captions))[0],
+        caption_codes=first_occurrences(map(fold_caption, captions))[0],
         labels=tuple(np.array([candidates.index(name) for name in names], dtype=np.intp) for names in labels),
         candidate_ids=tuple(f"HP:{number:07d}" for number in range(len(candidates))),
         candidate_names=tuple(candidates),

@@ -92,7 +92,7 @@ def test_results_hold_what_a_reader_needs_to_check_them(results):
     assert results["contamination"] is None
     assert {"python", "torch", "numpy"} <= set(results["package_versions"])
     assert results["hardware"]["num_cores"] and results["seconds"] >= 0 and results["date"].endswith("+00:00")
-    assert "git_commit" in results and len(results["data_revision"]) == 16
+    assert "git_commit" in results and len(results["data_revision"]) == 64
 
 
 def test_metrics_have_value_interval_and_n(results):

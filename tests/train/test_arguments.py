@@ -56,7 +56,9 @@ def test_command_line_wins_and_yaml_numbers_are_numbers(tmp_path):
         ("output_dir: a\nmixed_precision: fp8\n", [], "invalid choice: 'fp8'"),
         ("seed: 1\n", [], "required: --output_dir"),
         ("output_dir: a\n", ["--batchsize", "4"], "Unknown argument '--batchsize'. Close: 'batch_size'"),
-        ("output_dir: a\n", ["--batch_size", "0"], "`batch_size` must be above 0, got 0"),
+        ("output_dir: a\n", ["--batch_size", "1"], "`batch_size` must be 2 or more, got 1"),
+        ("output_dir: a\n", ["--seed", "-1"], "`seed` must be 0 or above"),
+        ("output_dir: a\n", ["--seed", "3", "stray"], "Unexpected argument 'stray'; quote values"),
         ("output_dir: a\n", ["--warmup_fraction", "2"], "`warmup_fraction` must be between 0 and 1, got 2.0"),
     ],
 )

@@ -60,6 +60,8 @@ def test_resuming_with_other_settings_or_data_is_refused(train, tmp_path):
         train(tmp_path, resume=True, identity={"data": "b"})
     with pytest.raises(ConfigurationError, match="another num_steps"):
         train(tmp_path, resume=True, num_epochs=3)
+    with pytest.raises(ConfigurationError, match="another learning_rate;"):
+        train(tmp_path, resume=True, learning_rate=1e-4)
 
 
 def test_resume_without_a_checkpoint_starts(train, tmp_path):
@@ -70,9 +72,8 @@ def test_old_checkpoints_are_removed_and_partial_ones_ignored(train, tmp_path):
     train(tmp_path, save_steps=1, save_total_limit=2, num_epochs=3)
     folder = tmp_path / "checkpoints"
     assert sorted(path.name for path in folder.iterdir()) == ["step_00000004", "step_00000005"]
-    assert json.loads((folder / "step_00000005" / "progress.json").read_text()) == {
-        "step": 5, "num_steps": 6, "data": "a",
-    }  # fmt: skip
+    progress = json.loads((folder / "step_00000005" / "progress.json").read_text())
+    assert (progress["step"], progress["num_steps"], progress["data"]) == (5, 6, "a")
 
 
 def test_twenty_steps_lower_the_loss(train, tmp_path):
@@ -107,5 +108,16 @@ def test_a_loss_that_is_not_finite_stops_the_run(train, build_objective, tmp_pat
 
 
 def test_precision_follows_the_hardware():
-    assert native_precision("fp16") == "fp16"
-    assert native_precision("auto") in ("bf16", "no")
+    assert native_precision("fp16", on_cpu=False) == "fp16"
+    has_amx = torch.cpu.get_capabilities().get("amx_bf16", False)
+    assert native_precision("auto", on_cpu=True) == ("bf16" if has_amx else "no")
+
+
+def test_settings_that_this_machine_cannot_follow_are_named(tmp_path):
+    for changes, message in (
+        ({"mixed_precision": "fp16"}, "`mixed_precision` must be auto, no or bf16 on a CPU, got 'fp16'"),
+        ({"report_to": ["wandbb"]}, "Unknown tracker 'wandbb' in `report_to`. Close: 'wandb'"),
+        ({"report_to": ["clearml"]}, r"`report_to` must name installed trackers, got \['clearml'\]"),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            build_accelerator(RunArguments(output_dir=str(tmp_path), **changes))

@@ -1,0 +1,14 @@
+"""What every command line of the package shares."""
+
+import re
+
+
+def fold_flag(token: str) -> str:
+    """Makes a flag take underscores, so that hyphen and underscore mean the same; other words stay as they are.
+
+    Example:
+        >>> fold_flag("--learning-rate=1e-4"), fold_flag("a-b")
+        ('--learning_rate=1e-4', 'a-b')
+    """
+    match = re.match(r"(--[A-Za-z][\w-]*)(.*)", token, flags=re.DOTALL)
+    return "--" + match[1][2:].replace("-", "_") + match[2] if match else token
