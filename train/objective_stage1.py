@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from phenolip.ontology.graph import PhenotypeOntology
+from phenolip.train.gather import gather_rows
 from phenolip.train.losses.concept_contrastive import ConceptContrastiveLoss
-from phenolip.train.losses.gather import gather_ids
 
 
 class KnowledgeObjective(nn.Module):
@@ -46,17 +46,17 @@ class KnowledgeObjective(nn.Module):
     def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Batch of `ConceptCollator` -> {"loss", "temperature"}, scalars."""
         output = self.encoder(batch["input_ids"], batch["attention_mask"], chunk_size=self.chunk_size)
-        concepts = batch["concept_ids"]
+        embeds, concepts = gather_rows(output.text_embeds), gather_rows(batch["concept_ids"])
         scale = self.logit_scale.exp().clamp(max=100)
         with torch.autocast(concepts.device.type, enabled=False):  # similarities in float32
-            loss = self.loss(output.text_embeds, concepts, scale, self._relatives(concepts))
+            loss = self.loss(embeds, concepts, scale, self._relatives(concepts))
         return {"loss": loss, "temperature": 1 / scale.detach()}
 
     def _relatives(self, concepts: torch.Tensor) -> torch.Tensor | None:
-        """(n, N) bool: True where one concept is an ancestor of the other; None when relatives stay negatives."""
+        """(N, N) bool: True where one concept is an ancestor of the other; None when relatives stay negatives."""
         if self.relative_keys is None:
             return None
-        keys = concepts[:, None] * self.num_concepts + gather_ids(concepts)[None, :]
+        keys = concepts[:, None] * self.num_concepts + concepts[None, :]
         places = torch.searchsorted(self.relative_keys, keys).clamp(max=len(self.relative_keys) - 1)
         return self.relative_keys[places] == keys
 

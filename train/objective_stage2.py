@@ -5,6 +5,7 @@ import math
 import torch
 from torch import nn
 
+from phenolip.train.gather import gather_rows
 from phenolip.train.losses.paired_contrastive import PairedContrastiveLoss
 from phenolip.train.losses.phenotype_name import PhenotypeNameLoss
 
@@ -64,11 +65,14 @@ class ImageTextObjective(nn.Module):
         """
         # The collator stacks rows of (S, S, 3): permuted, they are channels_last already.
         pixel_values = (batch["pixels"].float() - self.pixel_mean) / self.pixel_std
-        image_embeds = self.model.get_image_features(pixel_values)
-        text_embeds = self._text_embeds(batch, "caption")
+        image_embeds = gather_rows(self.model.get_image_features(pixel_values))
+        text_embeds = gather_rows(self._text_embeds(batch, "caption"))
         name_embeds = self._text_embeds(batch, "name") if self.name_weight else None
+        whole = {
+            name: gather_rows(batch[name]) for name in ("group_ids", "knowledge_embeds", "labels") if name in batch
+        }
         with torch.autocast(image_embeds.device.type, enabled=False):  # similarities in float32
-            return self._losses(image_embeds, text_embeds, name_embeds, batch)
+            return self._losses(image_embeds, text_embeds, name_embeds, whole)
 
     def _text_embeds(self, batch: dict[str, torch.Tensor], kind: str) -> torch.Tensor:
         pooled = batch.get(f"{kind}_pooled")

@@ -1,5 +1,4 @@
-import os
-import socket
+from datetime import timedelta
 
 import pytest
 import torch
@@ -25,10 +24,11 @@ def split_batch(batch, rank, world_size, constant=("name_input_ids", "name_atten
     return share
 
 
-def run_process(rank, world_size, port, objective, batch, folder):
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+def run_process(rank, world_size, objective, batch, folder):
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=world_size)
+    torch.distributed.init_process_group(
+        "gloo", f"file://{folder}/rendezvous", rank=rank, world_size=world_size, timeout=timedelta(seconds=60)
+    )
     parallel = DistributedDataParallel(objective)
     loss = parallel(split_batch(batch, rank, world_size))["loss"]
     loss.backward()
@@ -40,10 +40,7 @@ def run_process(rank, world_size, port, objective, batch, folder):
 
 
 def two_processes(objective, batch, folder):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(run_process, (2, port, objective, batch, folder), nprocs=2)
+    torch.multiprocessing.spawn(run_process, (2, objective, batch, folder), nprocs=2)
     return torch.load(folder / "result.pt", weights_only=True)
 
 

@@ -3,17 +3,15 @@
 import torch
 from torch import nn
 
-from phenolip.train.losses.gather import gather_embeds, gather_ids, rank
-
 
 class ConceptContrastiveLoss(nn.Module):
     """InfoNCE over phenotype texts: texts of one term attract, all others repel.
 
     Choose it to train a knowledge encoder when each term brings two or more texts; costs one N x N product.
 
-    Shapes (n texts here, N over all processes, D width):
-        embeds: (n, D), unit norm. concept_ids: (n,), row numbers in the ontology. scale: scalar, 1 / temperature.
-        excluded: (n, N) bool or None, True where a pair is neither positive nor negative (relatives of a term).
+    Shapes (N texts of the whole batch, D width):
+        embeds: (N, D), unit norm. concept_ids: (N,), row numbers in the ontology. scale: scalar, 1 / temperature.
+        excluded: (N, N) bool or None, True where a pair is neither positive nor negative (relatives of a term).
         returns: scalar in nats, mean over the texts that have a positive.
 
     Relations: with two texts per concept and no mask, the paper's Stage 1 loss (NT-Xent). With more, the SupCon form
@@ -35,14 +33,12 @@ class ConceptContrastiveLoss(nn.Module):
         excluded: torch.Tensor | None = None,
     ) -> torch.Tensor:
         embeds = embeds.float()
-        num_texts = embeds.shape[0]
-        all_embeds, all_concepts = gather_embeds(embeds), gather_ids(concept_ids)
-        itself = torch.arange(num_texts, device=embeds.device)[:, None] + rank() * num_texts
-        positive = (concept_ids[:, None] == all_concepts[None, :]).scatter(1, itself, False)  # (n, N)
-        logits = scale * embeds @ all_embeds.T
+        itself = torch.eye(len(embeds), dtype=torch.bool, device=embeds.device)
+        positive = (concept_ids[:, None] == concept_ids[None, :]) & ~itself  # (N, N)
+        logits = scale * embeds @ embeds.T
         if excluded is not None:
             logits = logits.masked_fill(excluded & ~positive, float("-inf"))
-        logits = logits.scatter(1, itself, float("-inf"))
+        logits = logits.masked_fill(itself, float("-inf"))
         log_probability = logits - logits.logsumexp(dim=1, keepdim=True)
         num_positives = positive.sum(dim=1)
         per_text = -log_probability.masked_fill(~positive, 0.0).sum(dim=1) / num_positives.clamp(min=1)
