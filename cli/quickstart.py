@@ -119,8 +119,9 @@ def run_steps(steps: list[Step], record_path: Path, *, fresh: bool) -> None:
             sys.stdout.write(f"\n[{number}/{len(steps)}] {step.title}: done before\n")
             continue
         command = list(step.command)
-        if step.resumable and record.get(step.name) == f"begun {chain}" and not fresh:
-            command += ["--resume", "true"]
+        if step.resumable:
+            goes_on = record.get(step.name) == f"begun {chain}" and not fresh
+            command += ["--resume", "true"] if goes_on else ["--overwrite", "true"]
         record[step.name] = f"begun {chain}"
         write_json(record_path, record)
         shown = [str(Path(sys.executable).name) if part == sys.executable else part for part in command]

@@ -52,6 +52,7 @@ class RunArguments:
     save_steps: int = setting(200, help="Optimiser steps between checkpoints; 0 saves only when asked to stop.")
     save_total_limit: int = setting(2, help="Checkpoints kept; older ones are removed.")
     resume: bool = setting(False, help="Go on from the newest checkpoint in `output_dir`, if there is one.")
+    overwrite: bool = setting(False, help="Discard the checkpoints in `output_dir` and begin anew.")
     stop_after_steps: int = setting(-1, help="Save and stop (exit code 75) after this many steps in all; -1 never.")
     log_steps: int = setting(10, help="Optimiser steps between lines of log.jsonl and tracker records.")
     report_to: list[str] = setting([], help="Trackers that Accelerate knows: tensorboard, trackio, wandb, ...")

@@ -145,10 +145,18 @@ class TrainingLoop:
 
         Raises:
             Preempted: After saving, when SIGTERM came or `stop_after_steps` was reached.
+            ConfigurationError: There are checkpoints, and the run neither resumes nor overwrites; or it resumes one
+                that was made with other settings or data.
         """
         if self.run.resume:
             self._load_newest()
-        elif self.accelerator.is_main_process:
+        elif self._checkpoints() and not self.run.overwrite:
+            raise ConfigurationError(
+                f"{self.checkpoint_dir} holds checkpoints up to {self._checkpoints()[-1].name}; give `--resume true` "
+                "to go on from there, or `--overwrite true` to discard them."
+            )
+        self.accelerator.wait_for_everyone()
+        if not self.run.resume and self.accelerator.is_main_process:
             shutil.rmtree(self.checkpoint_dir, ignore_errors=True)
             (self.output_dir / "log.jsonl").unlink(missing_ok=True)
         self.accelerator.wait_for_everyone()

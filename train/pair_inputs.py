@@ -22,10 +22,12 @@ class PairInputs:
     Attributes:
         collate: Samples -> batch for `ImageTextObjective`.
         knowledge_dim: Width of knowledge_embeds; 0 without a teacher.
+        knowledge_fingerprint: Hash of the teacher's weights; empty without one.
     """
 
     collate: PairCollator
     knowledge_dim: int
+    knowledge_fingerprint: str
 
 
 def build_pair_inputs(
@@ -56,23 +58,24 @@ def build_pair_inputs(
     columns: dict[str, np.ndarray] = {"group_ids": duplicate_groups(captions, rows["sha256"])}
     constants: dict[str, torch.Tensor] = {}
     tokenize = TextTokenizer(tokenizer, max_length)
-    knowledge_dim = 0
+    knowledge_dim, fingerprint = 0, ""
     if teacher_path is not None:
         teacher, teacher_tokenize = load_teacher(teacher_path, max_length)
         teacher.to(next(model.parameters()).device)
         store = _store(cache_dir, teacher, teacher_tokenize, "text_embeds", "teacher on captions")
         columns["knowledge_embeds"] = store.features(captions)
         knowledge_dim = columns["knowledge_embeds"].shape[1]
+        fingerprint = module_fingerprint(teacher)
     if freeze_text:
         store = _store(cache_dir, model.text_model, tokenize, "pooler_output", "frozen text tower")
         columns["caption_pooled"] = store.features(captions)
         if names is not None:
             constants["name_pooled"] = torch.from_numpy(store.features(names))
-        return PairInputs(PairCollator(columns, labels=labels, constants=constants), knowledge_dim)
+        return PairInputs(PairCollator(columns, labels=labels, constants=constants), knowledge_dim, fingerprint)
     if names is not None:
         constants |= {f"name_{key}": tensor for key, tensor in tokenize(names).items()}
     collate = PairCollator(columns, labels=labels, captions=captions, tokenize=tokenize, constants=constants)
-    return PairInputs(collate, knowledge_dim)
+    return PairInputs(collate, knowledge_dim, fingerprint)
 
 
 def _store(

@@ -19,6 +19,7 @@ from phenolip.datasets_scripts.tables import data_revision
 from phenolip.exceptions import ConfigurationError
 from phenolip.modeling_phenolip import PhenoLIPModel
 from phenolip.ontology.reader import load_ontology
+from phenolip.processing_phenolip import PhenoLIPProcessor
 from phenolip.provenance import write_json
 from phenolip.train.arguments import RunArguments, parse, require, setting
 from phenolip.train.data import EpochPlan, ImageTextPairs
@@ -108,44 +109,25 @@ def main(argv: list[str] | None = None) -> None:
             max_bad_fraction=data_args.max_bad_fraction,
             bad_rows_path=output_dir / "bad_rows.jsonl",
         )
-    text_path = loss_args.knowledge_encoder if model_args.init_from_teacher else model_args.text_path
-    model, processor = build_preset(
-        model_args.preset,
-        text_path=text_path,
-        vision_path=model_args.vision_path,
-        image_size=model_args.image_size,
-        projection_dim=model_args.projection_dim,
-        max_length=model_args.max_length,
-    )
-    _prepare_for_training(model.to(accelerator.device), model_args)
     targets = MultiHotTargets(rows["hpo_ids"])
-    names = [ontology[hpo_id].name for hpo_id in targets.candidate_ids]
+    names = {hpo_id: ontology[hpo_id].name for hpo_id in targets.candidate_ids}
     if loss_args.name_weight and not names:
         logger.warning("`name_weight` is taken as 0: no row of %s has an HPO id.", data_args.data)
         loss_args.name_weight = 0.0
+    model, processor = _build_model(model_args, loss_args, accelerator.device)
     with accelerator.main_process_first():
         inputs = build_pair_inputs(
             model,
             processor.tokenizer,
             rows,
-            names=names if loss_args.name_weight else None,
+            names=list(names.values()) if loss_args.name_weight else None,
             labels=targets if loss_args.name_weight else None,
             teacher_path=loss_args.knowledge_encoder if loss_args.knowledge_weight else None,
             freeze_text=model_args.freeze_text,
             max_length=processor.tokenizer.model_max_length,
             cache_dir=output_dir / "text_features",
         )
-    objective = ImageTextObjective(
-        model,
-        pixel_mean=processor.image_processor.image_mean,
-        pixel_std=processor.image_processor.image_std,
-        knowledge_weight=loss_args.knowledge_weight,
-        knowledge_dim=inputs.knowledge_dim,
-        share_scale=loss_args.share_scale,
-        name_weight=loss_args.name_weight,
-        mask_duplicates=loss_args.mask_duplicates,
-        chunk_size=model_args.chunk_size,
-    )
+    objective = _build_objective(model, processor, inputs.knowledge_dim, loss_args, model_args.chunk_size)
     samples = ImageTextPairs(
         rows,
         image_size=model_args.image_size,
@@ -157,17 +139,57 @@ def main(argv: list[str] | None = None) -> None:
         len(rows), run.batch_size, seed=run.seed, rank=accelerator.process_index, world_size=accelerator.num_processes
     )
     settings = {**asdict(model_args), **asdict(data_args), **asdict(loss_args)}
-    revision = data_revision(rows)
-    identity = {"settings": settings, "data_revision": revision, "batch_size": plan.batch_size, "seed": run.seed}
+    data = {"name": data_args.data, "revision": data_revision(rows), "num_rows": len(rows)}
+    identity = {
+        "settings": settings,
+        "data_revision": data["revision"],
+        "knowledge_fingerprint": inputs.knowledge_fingerprint,
+        "batch_size": plan.batch_size,
+        "seed": run.seed,
+    }
     trained = TrainingLoop(objective, samples, inputs.collate, plan, run, accelerator, identity).fit().model
     if accelerator.is_main_process:
-        trained.clamp_logit_scale()
-        trained.save_pretrained(output_dir)
-        processor.save_pretrained(output_dir)
-        shutil.copyfile(MODEL_CARD, output_dir / "README.md")
-        data = {"name": data_args.data, "revision": revision, "num_rows": len(rows)}
+        _save_model(trained, processor, output_dir)
         write_run_record(output_dir, "stage2", {**settings, **asdict(run)}, ontology, data)
-        _write_training_index(output_dir, rows, dict(zip(targets.candidate_ids, names, strict=True)))
+        _write_training_index(output_dir, rows, names)
+
+
+def _build_model(
+    arguments: ModelArguments, loss: LossArguments, device: torch.device
+) -> tuple[PhenoLIPModel, PhenoLIPProcessor]:
+    model, processor = build_preset(
+        arguments.preset,
+        text_path=loss.knowledge_encoder if arguments.init_from_teacher else arguments.text_path,
+        vision_path=arguments.vision_path,
+        image_size=arguments.image_size,
+        projection_dim=arguments.projection_dim,
+        max_length=arguments.max_length,
+    )
+    _prepare_for_training(model.to(device), arguments)
+    return model, processor
+
+
+def _build_objective(
+    model: PhenoLIPModel, processor: PhenoLIPProcessor, knowledge_dim: int, loss: LossArguments, chunk_size: int
+) -> ImageTextObjective:
+    return ImageTextObjective(
+        model,
+        pixel_mean=processor.image_processor.image_mean,
+        pixel_std=processor.image_processor.image_std,
+        knowledge_weight=loss.knowledge_weight,
+        knowledge_dim=knowledge_dim,
+        share_scale=loss.share_scale,
+        name_weight=loss.name_weight,
+        mask_duplicates=loss.mask_duplicates,
+        chunk_size=chunk_size,
+    )
+
+
+def _save_model(model: PhenoLIPModel, processor: PhenoLIPProcessor, output_dir: Path) -> None:
+    model.clamp_logit_scale()
+    model.save_pretrained(output_dir)
+    processor.save_pretrained(output_dir)
+    shutil.copyfile(MODEL_CARD, output_dir / "README.md")
 
 
 def _prepare_for_training(model: PhenoLIPModel, arguments: ModelArguments) -> None:

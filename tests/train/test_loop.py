@@ -64,6 +64,15 @@ def test_resuming_with_other_settings_or_data_is_refused(train, tmp_path):
         train(tmp_path, resume=True, learning_rate=1e-4)
 
 
+def test_checkpoints_are_not_discarded_unasked(train, tmp_path):
+    with pytest.raises(Preempted):
+        train(tmp_path, stop_after_steps=2)
+    with pytest.raises(ConfigurationError, match="holds checkpoints up to step_00000002; give `--resume true`"):
+        train(tmp_path)
+    train(tmp_path, overwrite=True)
+    assert steps_logged(tmp_path) == [3, 4]
+
+
 def test_resume_without_a_checkpoint_starts(train, tmp_path):
     assert_same(train(tmp_path / "a"), train(tmp_path / "b", resume=True))
 
