@@ -164,8 +164,11 @@ class TrainingLoop:
         self.objective.train()
         with _on_terminate(self._stop), self._progress() as progress:
             self._run_steps(progress)
+        # The wrapper goes before the process group does: freed after its gloo threads, it can wait for them for ever.
+        self.objective = self.accelerator.unwrap_model(self.objective)
+        self.accelerator.free_memory()
         self.accelerator.end_training()
-        return self.accelerator.unwrap_model(self.objective)
+        return self.objective
 
     def _run_steps(self, progress: tqdm) -> None:
         accumulation = self.run.gradient_accumulation_steps

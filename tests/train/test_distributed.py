@@ -1,3 +1,5 @@
+import faulthandler
+import os
 from datetime import timedelta
 
 import pytest
@@ -25,6 +27,7 @@ def split_batch(batch, rank, world_size, constant=("name_input_ids", "name_atten
 
 
 def run_process(rank, world_size, objective, batch, folder):
+    faulthandler.dump_traceback_later(90, exit=True)  # a process that waits for ever says where
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
         "gloo", f"file://{folder}/rendezvous", rank=rank, world_size=world_size, timeout=timedelta(seconds=60)
@@ -36,7 +39,8 @@ def run_process(rank, world_size, objective, batch, folder):
     torch.distributed.all_reduce(total)
     if rank == 0:
         torch.save({"loss": total / world_size, "gradients": gradients(objective)}, folder / "result.pt")
-    torch.distributed.destroy_process_group()
+    torch.distributed.barrier()
+    os._exit(0)  # a wrapper freed after its gloo threads can wait for them for ever
 
 
 def two_processes(objective, batch, folder):
