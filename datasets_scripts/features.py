@@ -72,6 +72,7 @@ PHENOBENCH = Features(
 )
 
 #: What ``load_pairs`` returns: images undecoded, labels as current ontology ids, and what identifies a row.
+#: ``group_id`` is the case, study, patient or article it comes from, empty where the data names none.
 LOADED_PAIRS = Features(
     {
         "image": Image(decode=False),
@@ -80,5 +81,6 @@ LOADED_PAIRS = Features(
         "hpo_ids": List(_TEXT),
         "sha256": _TEXT,
         "row_id": _TEXT,
+        "group_id": _TEXT,
     }
 )

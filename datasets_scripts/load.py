@@ -60,6 +60,7 @@ class _Checked:
     phenotypes: tuple[str, ...] = ()
     hpo_ids: tuple[str, ...] = ()
     sha256: str = ""
+    group_id: str = ""
     num_labels_dropped: int = 0
     reason: str | None = None
     detail: str | None = None
@@ -191,6 +192,7 @@ def _check_row(
         phenotypes=tuple(ontology[hpo_id].name for hpo_id in hpo_ids),
         hpo_ids=hpo_ids,
         sha256=hashlib.sha256(data).hexdigest(),
+        group_id=row.group_id,
         num_labels_dropped=num_dropped,
     )
 

@@ -1,4 +1,4 @@
-"""Train and validation without leaks: rows that share a caption, an image or a near copy of one stay together.
+"""Train and validation without leaks: rows of one caption, case or image, or a near copy of it, stay together.
 
 The grouping is ours; the 64-bit perceptual hash is ``imagehash.phash``.
 """
@@ -32,12 +32,13 @@ def split_by_group(
 ) -> tuple[datasets.Dataset, datasets.Dataset]:
     """Split the rows of ``load_pairs`` by group.
 
-    Two rows are in one group if their captions are equal when case and spaces are folded, their image files are
-    equal, or their perceptual hashes differ in few bits; so are rows that a chain of such pairs joins. The order of
-    the groups depends on the seed and on their contents alone, not on the order of the rows.
+    Two rows are in one group if their captions are equal when case and spaces are folded, they come from one case or
+    article (``group_id``), their image files are equal, or their perceptual hashes differ in few bits; so are rows
+    that a chain of such pairs joins. The order of the groups depends on the seed and on their contents alone, not on
+    the order of the rows.
 
     Args:
-        dataset: Rows with ``image``, ``caption`` and ``sha256``.
+        dataset: Rows with ``image``, ``caption``, ``sha256`` and ``group_id``.
         validation_fraction: Share of rows for validation, above 0 and below 1; met to within one group.
         seed: Which of the possible splits.
         max_phash_distance: Bits of 64 in which the hashes of near copies may differ; -1 compares no images.
@@ -71,6 +72,7 @@ def group_rows(dataset: datasets.Dataset, *, max_phash_distance: int = 4) -> np.
     """Group number of each row, counted from 0 in the order of first appearance; see ``split_by_group``."""
     links = _equal_pairs([fold_caption(caption) for caption in dataset["caption"]])
     links += _equal_pairs(dataset["sha256"][:])
+    links += _equal_pairs([group or f"alone {row}" for row, group in enumerate(dataset["group_id"])])
     if max_phash_distance >= 0:
         links += _near_pairs(perceptual_hashes(dataset), max_phash_distance)
     parents = list(range(len(dataset)))

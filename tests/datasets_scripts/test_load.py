@@ -272,3 +272,14 @@ def test_gallery(gallery):
     assert (report.num_rows, report.num_kept, report.bad_rows) == (2786, 2786, {})
     assert (report.num_labels, report.num_labels_dropped) == (3992, 26)
     assert dataset[0]["image"]["bytes"] is None
+
+
+@pytest.mark.parametrize("column", ["group_id", "case_id", "pmcid"])
+def test_the_case_or_article_of_a_row_is_kept(folder, ontology, column):
+    rows = [
+        {"image_path": f"images/{n}.png", "caption": f"A square {n}.", column: c}
+        for n, c in enumerate(["MPX1", 7, None])
+    ]
+    with (folder / "rows.jsonl").open("w") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    assert load_pairs(folder / "rows.jsonl", ontology=ontology)["group_id"][:] == ["MPX1", "7", ""]

@@ -11,14 +11,17 @@ from phenolip.datasets_scripts.split import _near_pairs, group_rows, split_by_gr
 from phenolip.exceptions import DataError
 
 
-def pairs(rows):
-    """A dataset of (caption, sha256, image bytes)."""
-    return datasets.Dataset.from_list(
-        [
-            {"caption": caption, "sha256": sha256, "image": {"bytes": data, "path": None}, "row_id": str(number)}
-            for number, (caption, sha256, data) in enumerate(rows)
-        ]
-    ).cast_column("image", datasets.Image(decode=False))
+def pairs(rows, group_ids=None):
+    """A dataset of (caption, sha256, image bytes), and a case or article for each if wanted."""
+    group_ids = group_ids or [""] * len(rows)
+    columns = {
+        "caption": [caption for caption, _, _ in rows],
+        "sha256": [sha256 for _, sha256, _ in rows],
+        "image": [{"bytes": data, "path": None} for _, _, data in rows],
+        "row_id": list(map(str, range(len(rows)))),
+        "group_id": group_ids,
+    }
+    return datasets.Dataset.from_dict(columns).cast_column("image", datasets.Image(decode=False))
 
 
 def distinct(number, helpers):
@@ -35,6 +38,11 @@ def test_groups_join_captions_files_and_near_copies(helpers):
     groups = group_rows(pairs(rows))
     assert groups.tolist() == [0, 0, 0, 1, 2, 1, 3, 4]
     assert group_rows(pairs(rows), max_phash_distance=-1).tolist() == [0, 0, 0, 1, 2, 3, 4, 5]
+
+
+def test_groups_join_rows_of_one_case_and_no_case_joins_nothing(helpers):
+    dataset = pairs(distinct(5, helpers), group_ids=["", "case 1", "", "case 2", "case 1"])
+    assert group_rows(dataset, max_phash_distance=-1).tolist() == [0, 1, 2, 3, 1]
 
 
 def test_near_pairs_equal_the_plain_double_loop(monkeypatch):
