@@ -1,4 +1,4 @@
-"""One model, one task -> results.json, predictions.jsonl and report.html in a folder."""
+"""One model, one task -> results.json, per_query.parquet, predictions.jsonl and report.html in a folder."""
 
 import json
 import logging
@@ -20,6 +20,7 @@ from phenolip.eval.evaluators.base import EvaluationPairs, MemoEncoder, MetricVa
 from phenolip.eval.evaluators.knowledge import KnowledgeEvaluator
 from phenolip.eval.evaluators.retrieval import RetrievalEvaluator, scaled_cutoff
 from phenolip.eval.evaluators.zero_shot import Prediction, ZeroShotEvaluator
+from phenolip.eval.per_query import PER_QUERY, Queries, pair_queries, write_per_query
 from phenolip.eval.tasks.registry import Task, load_task
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.inference.candidates import model_file, read_candidates
@@ -70,7 +71,8 @@ def evaluate(
         model: Folder, Hub id or an encoder that is already loaded.
         task: Name of a task, or path of a task YAML.
         data: Image-caption pairs, in any form that `load_pairs` takes; None for a task without data.
-        output_dir: Receives results.json and, for a task with data, predictions.jsonl and report.html.
+        output_dir: Receives results.json, per_query.parquet and, for a task with data, predictions.jsonl and
+            report.html.
         split: Split to read where the data has several.
         candidates: File of candidate phenotypes; by default those that occur in the data.
         extra_k: More cutoffs for retrieval; "scaled" means round(10 N / the task's `scaled_k`).
@@ -105,7 +107,7 @@ def evaluate(
         about_data["contamination"] = find_contamination(encoder.name, pairs.sha256)
         about_data["num_candidates"] = len(pairs.candidate_ids)
         about_data["ks"] = retrieval_cutoffs(task, len(pairs), extra_k)
-    metrics, predictions = run_evaluators(MemoEncoder(encoder), task, ontology, pairs, about_data.get("ks"))
+    metrics, queries, predictions = run_evaluators(MemoEncoder(encoder), task, ontology, pairs, about_data.get("ks"))
     results = {
         "task": task.name,
         "task_version": task.version,
@@ -118,6 +120,7 @@ def evaluate(
         **about_data,
         **describe_run(ontology, time.perf_counter() - started),
     }
+    write_per_query(output_dir / PER_QUERY, metrics, queries)
     write_json(output_dir / "results.json", results)
     evaluation = Evaluation(results, pairs, predictions)
     if pairs is not None:
@@ -161,13 +164,16 @@ def run_evaluators(
     ontology: PhenotypeOntology,
     pairs: EvaluationPairs | None,
     ks: Sequence[int] | None,
-) -> tuple[dict[str, MetricValue], list[Prediction]]:
-    """Metrics of the task's evaluators, in the order of the task, and predictions where images are classified."""
+) -> tuple[dict[str, MetricValue], dict[str, Queries], list[Prediction]]:
+    """Metrics of the task's evaluators, in the order of the task, their queries, and predictions for images."""
     metrics: dict[str, MetricValue] = {}
+    queries = pair_queries(pairs) if pairs is not None else {}
     predictions: list[Prediction] = []
     for name, settings in task.evaluators.items():
         if name == "knowledge":
-            metrics |= KnowledgeEvaluator(ontology, **settings)(encoder)
+            evaluator = KnowledgeEvaluator(ontology, **settings)
+            metrics |= evaluator(encoder)
+            queries |= evaluator.queries
         elif name == "retrieval":
             metrics |= RetrievalEvaluator(pairs, ks=ks)(encoder)
         else:
@@ -176,7 +182,7 @@ def run_evaluators(
             predictions = evaluator.predict(encoder)
     if pairs is not None and not any(len(row) for row in pairs.labels):
         logger.warning("No row shows a candidate phenotype: only image-caption retrieval was scored.")
-    return metrics, predictions
+    return metrics, queries, predictions
 
 
 def find_contamination(model: str, sha256: Sequence[str]) -> dict[str, Any] | None:

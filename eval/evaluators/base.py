@@ -1,7 +1,7 @@
 """What every evaluator shares: the encoder it asks, the value it returns, the pairs it looks at."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -56,12 +56,15 @@ class MetricValue:
         ci95: Bootstrap 95 % percentile interval, lower and upper.
         n: Queries (for a correlation: pairs) behind the value.
         chance: What a uniformly random order gives, in closed form; None where that has no meaning.
+        per_query: (n,) value of each query, in the order of the evaluator, whose mean is ``value``; None where the
+            metric is no mean over queries, as a correlation.
     """
 
     value: float
     ci95: tuple[float, float]
     n: int
     chance: float | None = None
+    per_query: NDArray | None = field(default=None, compare=False, repr=False)
 
     def __float__(self) -> float:
         return float(self.value)
@@ -77,8 +80,11 @@ def ranking_metrics(prefix: str, values: RankingValues, ks: Sequence[int]) -> di
 
 def mean_metrics(columns: NDArray, chances: NDArray) -> list[MetricValue]:
     """One metric per column: its mean over the rows, which are the queries."""
-    rows = zip(columns.mean(axis=0), mean_intervals(columns), chances, strict=True)
-    return [MetricValue(float(mean), (float(low), float(up)), len(columns), float(c)) for mean, (low, up), c in rows]
+    rows = zip(columns.mean(axis=0), mean_intervals(columns), chances, columns.T, strict=True)
+    return [
+        MetricValue(float(mean), (float(low), float(up)), len(columns), float(chance), per_query)
+        for mean, (low, up), chance, per_query in rows
+    ]
 
 
 @dataclass(frozen=True)

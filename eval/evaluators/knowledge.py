@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from phenolip.eval.evaluators.base import MetricValue, SupportsEncoding, ranking_metrics
 from phenolip.eval.metrics.association import auroc, spearman
 from phenolip.eval.metrics.ranking import rank_candidates
+from phenolip.eval.per_query import Queries, unique_ids
 from phenolip.exceptions import ConfigurationError
 from phenolip.ontology.graph import PHENOTYPIC_ABNORMALITY, PhenotypeOntology
 from phenolip.ontology.similarity import lin_similarities
@@ -65,6 +66,13 @@ class KnowledgeEvaluator:
         self.synonyms = [(synonym.text, rows[synonym.hpo_id]) for synonym in held_out]
         self.layperson_synonyms = [(s.text, rows[s.hpo_id]) for s in held_out if s.layperson]
         self.definitions = self._definitions(num_definitions, seed)
+        synonym_ids = unique_ids(f"{synonym.hpo_id} {synonym.text}" for synonym in held_out)
+        lay_ids = tuple(i for i, synonym in zip(synonym_ids, held_out, strict=True) if synonym.layperson)
+        self.queries = {
+            "synonym_to_name": Queries("synonym", synonym_ids),
+            "layperson_to_name": Queries("synonym", lay_ids),  # some of the synonyms, hence drawn with them
+            "definition_to_name": Queries("definition", tuple(self.term_ids[row] for _, row in self.definitions)),
+        }
         self.related = related_pairs(ontology, self.term_ids, num_pairs, seed)
         self.uniform = uniform_pairs(len(self.term_ids), num_pairs, seed)
         self.edges = np.array(

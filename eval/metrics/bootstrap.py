@@ -1,6 +1,6 @@
 """Percentile bootstrap intervals, vectorised over resamples."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,9 @@ BLOCK = 2**22  # counts held at a time: 32 MiB as float64
 QUANTILES = (0.025, 0.975)
 
 
-def resample_counts(num_items: int, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> Iterator[NDArray]:
+def resample_counts(
+    num_items: int, *, num_resamples: int = NUM_RESAMPLES, seed: int | Sequence[int] = 0
+) -> Iterator[NDArray]:
     """How often each item occurs in each bootstrap resample, in blocks of rows.
 
     Drawing n of n items with replacement gives multinomial counts; statistics that are means become one product.
