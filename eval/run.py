@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 TRAINING_INDEX = "training_index.parquet"  # written by training beside the model: sha256 and row_id of every image
 REPORT_PACKAGES = ("jinja2", "matplotlib")
 SCALED = "scaled"
+TFIDF = "tfidf"  # the model's name on the command line; a folder of that name is ./tfidf
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,23 @@ class Evaluation:
     results: dict[str, Any]
     pairs: EvaluationPairs | None
     predictions: list[Prediction]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurements:
+    """What the evaluators of a task found.
+
+    Attributes:
+        metrics: Name of a metric -> its value.
+        queries: Beginning of a metric's name -> the queries behind it.
+        predictions: Best five phenotypes of each pair's image; empty for a task without data.
+        breakdown: Hit rates of parts of the queries; empty for a task with data.
+    """
+
+    metrics: dict[str, MetricValue]
+    queries: dict[str, Queries]
+    predictions: list[Prediction]
+    breakdown: dict[str, Any]
 
 
 def evaluate(
@@ -68,7 +86,8 @@ def evaluate(
     """Evaluates a model on a task and writes the results.
 
     Args:
-        model: Folder, Hub id or an encoder that is already loaded.
+        model: Folder, Hub id, "tfidf" for the baseline that knows no more than the names of the terms, or an encoder
+            that is already loaded.
         task: Name of a task, or path of a task YAML.
         data: Image-caption pairs, in any form that `load_pairs` takes; None for a task without data.
         output_dir: Receives results.json, per_query.parquet and, for a task with data, predictions.jsonl and
@@ -100,14 +119,17 @@ def evaluate(
         )
         pairs = EvaluationPairs.from_dataset(dataset, ontology, candidates=chosen)
         about_data = {"data": str(data), "split": split, "data_revision": data_revision(dataset)}
-    encoder = Encoder.from_pretrained(model, device) if isinstance(model, (str, Path)) else model
+    encoder = load_encoder(model, ontology, device)
     if task.needs_data:
         if not encoder.has_images:
             raise ConfigurationError(f"`model` {encoder.name} encodes text only; the task '{task.name}' needs images.")
         about_data["contamination"] = find_contamination(encoder.name, pairs.sha256)
         about_data["num_candidates"] = len(pairs.candidate_ids)
         about_data["ks"] = retrieval_cutoffs(task, len(pairs), extra_k)
-    metrics, queries, predictions = run_evaluators(MemoEncoder(encoder), task, ontology, pairs, about_data.get("ks"))
+    # Only evaluators of images share texts; the embeddings of a baseline may be sparse, which the memo cannot hold.
+    asked = MemoEncoder(encoder) if pairs is not None else encoder
+    measured = run_evaluators(asked, task, ontology, pairs, about_data.get("ks"))
+    metrics, predictions = measured.metrics, measured.predictions
     results = {
         "task": task.name,
         "task_version": task.version,
@@ -115,18 +137,36 @@ def evaluate(
         "model": encoder.name,
         "n": len(pairs) if pairs is not None else metrics[task.primary_metric].n,
         **describe_metrics(metrics),
+        **({"breakdown": measured.breakdown} if measured.breakdown else {}),
         "prompts": task.prompts,
         "settings": task.evaluators,
         **about_data,
         **describe_run(ontology, time.perf_counter() - started),
     }
-    write_per_query(output_dir / PER_QUERY, metrics, queries)
+    write_per_query(output_dir / PER_QUERY, metrics, measured.queries)
     write_json(output_dir / "results.json", results)
     evaluation = Evaluation(results, pairs, predictions)
     if pairs is not None:
         write_predictions(output_dir / "predictions.jsonl", pairs, predictions)
         write_report_if_possible(evaluation, Path(report_path or output_dir / "report.html"))
     return evaluation
+
+
+def load_encoder(model: str | Path | SupportsEncoding, ontology: PhenotypeOntology, device: str | None) -> Any:
+    """The encoder itself, the baseline that is named, or the encoder of a folder or Hub id.
+
+    Raises:
+        ConfigurationError: The model cannot be used, or the baseline lacks a package.
+    """
+    if not isinstance(model, (str, Path)):
+        return model
+    if str(model) != TFIDF:
+        return Encoder.from_pretrained(model, device)
+    if find_spec("sklearn") is None:
+        raise ConfigurationError(f"`model` {TFIDF} needs scikit-learn: `pip install phenolip[eval]`.")
+    from phenolip.eval.baselines import TfidfEncoder  # here, since it needs the package above
+
+    return TfidfEncoder([ontology[hpo_id].name for hpo_id in ontology.term_ids()])
 
 
 def check_request(
@@ -164,25 +204,27 @@ def run_evaluators(
     ontology: PhenotypeOntology,
     pairs: EvaluationPairs | None,
     ks: Sequence[int] | None,
-) -> tuple[dict[str, MetricValue], dict[str, Queries], list[Prediction]]:
-    """Metrics of the task's evaluators, in the order of the task, their queries, and predictions for images."""
+) -> Measurements:
+    """Asks the task's evaluators, in the order of the task."""
     metrics: dict[str, MetricValue] = {}
     queries = pair_queries(pairs) if pairs is not None else {}
     predictions: list[Prediction] = []
+    breakdown: dict[str, Any] = {}
     for name, settings in task.evaluators.items():
         if name == "knowledge":
             evaluator = KnowledgeEvaluator(ontology, **settings)
             metrics |= evaluator(encoder)
             queries |= evaluator.queries
+            breakdown = evaluator.breakdown(metrics)
         elif name == "retrieval":
             metrics |= RetrievalEvaluator(pairs, ks=ks)(encoder)
         else:
-            evaluator = ZeroShotEvaluator(pairs, **settings)
+            evaluator = ZeroShotEvaluator(pairs, ontology=ontology, **settings)
             metrics |= evaluator(encoder)
             predictions = evaluator.predict(encoder)
     if pairs is not None and not any(len(row) for row in pairs.labels):
         logger.warning("No row shows a candidate phenotype: only image-caption retrieval was scored.")
-    return metrics, queries, predictions
+    return Measurements(metrics, queries, predictions, breakdown)
 
 
 def find_contamination(model: str, sha256: Sequence[str]) -> dict[str, Any] | None:

@@ -1,13 +1,16 @@
 """What a text encoder knows of the ontology: names from synonyms and definitions, and similarity of terms."""
 
+import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from phenolip.eval.evaluators.base import MetricValue, SupportsEncoding, ranking_metrics
 from phenolip.eval.metrics.association import auroc, spearman
+from phenolip.eval.metrics.bootstrap import mean_intervals
 from phenolip.eval.metrics.ranking import rank_candidates
 from phenolip.eval.per_query import Queries, unique_ids
 from phenolip.exceptions import ConfigurationError
@@ -16,6 +19,8 @@ from phenolip.ontology.similarity import lin_similarities
 from phenolip.ontology.text import held_out_synonyms
 
 KS = (1, 5, 10)
+BREAKDOWN_KS = (1, 10)
+SAYS_SOMETHING = re.compile(r"\b(?!(?:a|an|any|the)\b)\w", re.IGNORECASE)  # a word other than an article
 MAX_ATTEMPTS_PER_PAIR = 1000
 
 
@@ -23,10 +28,11 @@ class KnowledgeEvaluator:
     """Retrieval of term names by held-out synonyms and by definitions, and agreement of cosine with the graph.
 
     Candidates are the names of all terms under HP:0000118 with the root. Queries are the held-out EXACT synonyms
-    (protocol of record, `held_out_synonyms`), those of them marked layperson, and definitions. Agreement is Spearman's
-    correlation of the cosine of two names with Lin's similarity, over pairs that share an ancestor below the root
-    (`related_pairs`) and over uniform pairs, and the probability that an is_a edge has a larger cosine than a uniform
-    pair. Names are encoded once.
+    (protocol of record, `held_out_synonyms`), those of them marked layperson, and definitions out of which the term's
+    name is taken (`without_name`), since some of them hold the answer. Agreement is Spearman's correlation of the
+    cosine of two names with Lin's similarity, over pairs that share an ancestor below the root (`related_pairs`) and
+    over uniform pairs, and the probability that an is_a edge has a larger cosine than a uniform pair. Names are
+    encoded once. An encoder may return sparse arrays, as a bag of words does.
 
     With ``num_names`` the evaluator is a smaller task of its own: candidates, queries, pairs and edges are restricted
     to a seeded sample of terms, half of which (or all there are) have a held-out synonym, so that a small sample still
@@ -35,7 +41,8 @@ class KnowledgeEvaluator:
     Args:
         ontology: The ontology whose terms are asked for.
         num_names: Terms in the sample; None takes all.
-        num_definitions: Definitions asked, drawn with ``seed``; None asks all.
+        num_definitions: Definitions asked, drawn with ``seed``; None asks all. One that is empty without the name, but
+            for an article, is never asked.
         num_pairs: Pairs of each kind for the correlations.
         seed: Seed of every draw; 0 is the protocol of record.
 
@@ -85,12 +92,21 @@ class KnowledgeEvaluator:
         ).reshape(-1, 2)
 
     def _definitions(self, num_definitions: int | None, seed: int) -> list[tuple[str, int]]:
-        defined = [(self.ontology[i].definition, row) for row, i in enumerate(self.term_ids)]
-        defined = [(text, row) for text, row in defined if text]
-        if num_definitions is None or num_definitions >= len(defined):
-            return defined
-        chosen = np.random.default_rng(seed).choice(len(defined), size=num_definitions, replace=False)
-        return [defined[index] for index in sorted(chosen)]
+        asked = []
+        for row, hpo_id in enumerate(self.term_ids):
+            definition = self.ontology[hpo_id].definition or ""
+            text = without_name(definition, self.names[row])
+            if SAYS_SOMETHING.search(text):
+                asked.append((text, row))
+        if num_definitions is None or num_definitions >= len(asked):
+            return asked
+        chosen = np.random.default_rng(seed).choice(len(asked), size=num_definitions, replace=False)
+        return [asked[index] for index in sorted(chosen)]
+
+    @property
+    def num_definitions_with_name(self) -> int:
+        """How many of the definitions asked held the term's name before it was taken out."""
+        return sum(text != self.ontology[self.term_ids[row]].definition for text, row in self.definitions)
 
     def __call__(self, encoder: SupportsEncoding) -> dict[str, MetricValue]:
         """Hit rates ``{synonym,layperson,definition}_to_name_hit_at_{1,5,10}`` and agreement with the graph.
@@ -103,10 +119,10 @@ class KnowledgeEvaluator:
         queries = {"synonym": self.synonyms, "layperson": self.layperson_synonyms, "definition": self.definitions}
         texts = list(dict.fromkeys(text for kind in queries.values() for text, _ in kind))
         if texts:
-            embeds = dict(zip(texts, encoder.encode_texts(texts), strict=True))
+            embeds, places = encoder.encode_texts(texts), {text: place for place, text in enumerate(texts)}
         for kind, items in queries.items():
             if items:
-                vectors = np.stack([embeds[text] for text, _ in items])
+                vectors = embeds[[places[text] for text, _ in items]]
                 values = rank_candidates(vectors, names, [np.array([row]) for _, row in items], KS)
                 found = ranking_metrics(f"{kind}_to_name", values, KS)
                 # one right name a query: recall equals hit
@@ -118,10 +134,66 @@ class KnowledgeEvaluator:
             metrics["parent_child_auc"] = MetricValue(value, ci95, len(self.edges), 0.5)
         return metrics
 
+    def breakdown(self, metrics: Mapping[str, MetricValue]) -> dict[str, Any]:
+        """Hit rates of the synonyms by top-level system and by depth of their term, as JSON values.
+
+        A term counts in each of its systems, the children of HP:0000118, and HP:0000118 itself in none; depth is the
+        fewest is_a edges below HP:0000118.
+
+        Args:
+            metrics: What calling the evaluator returned.
+
+        Returns:
+            ``by_system`` (most queries first) with ``id`` and ``name``, ``by_depth`` with ``depth``; each entry with
+            ``n`` and, for ``hit_at_1`` and ``hit_at_10``, ``value`` and ``ci95``. ``definitions`` says how many were
+            asked and out of how many the name was taken.
+        """
+        hits = np.stack([metrics[f"synonym_to_name_hit_at_{k}"].per_query for k in BREAKDOWN_KS], axis=1)
+        by_system, by_depth = defaultdict(list), defaultdict(list)
+        for query, (_, row) in enumerate(self.synonyms):
+            for system in self.ontology.systems(self.term_ids[row]):
+                by_system[system].append(query)
+            by_depth[self.ontology.depth(self.term_ids[row])].append(query)
+        systems = sorted(by_system, key=lambda system: (-len(by_system[system]), system))
+        return {
+            "by_system": [
+                {"id": system, "name": self.ontology[system].name, **_hit_rates(hits[by_system[system]])}
+                for system in systems
+            ],
+            "by_depth": [{"depth": depth, **_hit_rates(hits[by_depth[depth]])} for depth in sorted(by_depth)],
+            "definitions": {"n": len(self.definitions), "name_taken_out": self.num_definitions_with_name},
+        }
+
     def _lin_correlation(self, names: NDArray, pairs: NDArray) -> MetricValue:
         first, second = ([self.term_ids[row] for row in column] for column in pairs.T)
         value, ci95 = spearman(cosines(names, pairs), lin_similarities(self.ontology, first, second))
         return MetricValue(value, ci95, len(pairs), 0.0)
+
+
+def without_name(definition: str, name: str) -> str:
+    """A definition with every mention of the name taken out, in any case, where it stands as whole words.
+
+    Runs of white space become one space. Synonyms, parts of the name and other forms of it, such as a plural, stay:
+    they are what a definition is made of.
+
+    Example:
+        >>> without_name("A cataract is an opacity of the lens.", "Cataract")
+        'A is an opacity of the lens.'
+        >>> without_name("Cataracts of both eyes", "Cataract")
+        'Cataracts of both eyes'
+    """
+    words = r"\s+".join(re.escape(word) for word in name.split())
+    found = re.sub(rf"(?<!\w){words}(?!\w)", " ", definition, flags=re.IGNORECASE)
+    return " ".join(found.split()) if found != definition else definition
+
+
+def _hit_rates(hits: NDArray) -> dict[str, Any]:
+    """Shapes: hits (queries, cutoffs)."""
+    rates = {
+        f"hit_at_{k}": {"value": float(value), "ci95": [float(bound) for bound in ci95]}
+        for k, value, ci95 in zip(BREAKDOWN_KS, hits.mean(axis=0), mean_intervals(hits), strict=True)
+    }
+    return {"n": len(hits), **rates}
 
 
 def sample_terms(
@@ -198,6 +270,9 @@ def uniform_pairs(num_terms: int, num_pairs: int, seed: int) -> NDArray:
     return np.stack([first, second + (second >= first)], axis=1)
 
 
-def cosines(embeds: NDArray, pairs: NDArray) -> NDArray:
-    """Inner product of each pair of rows. Shapes: embeds (N, D), unit norm; pairs (P, 2); returns (P,)."""
-    return np.einsum("nd,nd->n", embeds[pairs[:, 0]], embeds[pairs[:, 1]])
+def cosines(embeds: Any, pairs: NDArray) -> NDArray:
+    """Inner product of each pair of rows. Shapes: embeds (N, D), unit norm, may be CSR; pairs (P, 2); returns (P,)."""
+    first, second = embeds[pairs[:, 0]], embeds[pairs[:, 1]]
+    if hasattr(embeds, "tocsr"):
+        return np.asarray(first.multiply(second).sum(axis=1)).ravel()
+    return np.einsum("nd,nd->n", first, second)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,8 +94,8 @@ def expected_hit_and_recall(scores: NDArray, relevant: NDArray, ks: Sequence[int
 
 
 def rank_candidates(
-    queries: NDArray,
-    candidates: NDArray,
+    queries: Any,
+    candidates: Any,
     relevant: Sequence[NDArray],
     ks: Sequence[int],
     *,
@@ -103,10 +104,11 @@ def rank_candidates(
     """Hit and recall of every query, its candidates ordered by inner product in float32.
 
     Equal candidates are scored once, so that they tie exactly: a matrix product may round equal columns differently.
+    A sparse product adds up equal columns in the same order, and needs no such care.
 
     Args:
-        queries: Query embeddings.
-        candidates: Candidate embeddings.
+        queries: Query embeddings, an array or a SciPy sparse array in CSR form.
+        candidates: Candidate embeddings, of the same kind.
         relevant: For each query the distinct rows of the candidates that answer it; none may be empty.
         ks: Cutoffs, each at least 1; one above the number of candidates reads as that number.
         chunk_rows: Queries scored at a time; by default as many as keep 2**24 scores in memory.
@@ -116,46 +118,60 @@ def rank_candidates(
     Raises:
         ValueError: A shape, cutoff, embedding or set of relevant rows is not usable.
     """
-    queries, candidates = np.asarray(queries, np.float32), np.asarray(candidates, np.float32)
+    queries, candidates = _float32(queries), _float32(candidates)
     _check(queries, candidates, relevant, ks)
-    distinct, inverse = np.unique(candidates, axis=0, return_inverse=True)
-    inverse = inverse.ravel()
-    has_duplicates = len(distinct) < len(candidates)
-    chunk_rows = chunk_rows or max(1, CHUNK_SCORES // len(candidates))
-    hits, recalls = np.empty((len(queries), len(ks))), np.empty((len(queries), len(ks)))
-    for start in range(0, len(queries), chunk_rows):
+    num_queries, num_candidates = queries.shape[0], candidates.shape[0]
+    has_duplicates = False
+    if not _is_sparse(candidates):
+        distinct, inverse = np.unique(candidates, axis=0, return_inverse=True)
+        has_duplicates = len(distinct) < num_candidates
+        candidates = distinct if has_duplicates else candidates
+    chunk_rows = chunk_rows or max(1, CHUNK_SCORES // num_candidates)
+    hits, recalls = np.empty((num_queries, len(ks))), np.empty((num_queries, len(ks)))
+    for start in range(0, num_queries, chunk_rows):
         rows = slice(start, start + chunk_rows)
-        scores = queries[rows] @ (distinct if has_duplicates else candidates).T
+        scores = queries[rows] @ candidates.T
+        if _is_sparse(scores):
+            scores = scores.toarray()
         if has_duplicates:
-            scores = scores[:, inverse]
+            scores = scores[:, inverse.ravel()]
         mask = np.zeros(scores.shape, bool)
         for row, columns in enumerate(relevant[rows]):
             mask[row, columns] = True
         hits[rows], recalls[rows] = expected_hit_and_recall(scores, mask, ks)
     num_relevant = np.array([len(columns) for columns in relevant])[:, None]
-    depths = np.minimum(np.asarray(ks), len(candidates))[None, :]
-    chance_hits = 1.0 - miss_probability(len(candidates), num_relevant, depths)
-    return RankingValues(hits, recalls, chance_hits, np.broadcast_to(depths / len(candidates), hits.shape))
+    depths = np.minimum(np.asarray(ks), num_candidates)[None, :]
+    chance_hits = 1.0 - miss_probability(num_candidates, num_relevant, depths)
+    return RankingValues(hits, recalls, chance_hits, np.broadcast_to(depths / num_candidates, hits.shape))
 
 
-def _check(queries: NDArray, candidates: NDArray, relevant: Sequence[NDArray], ks: Sequence[int]) -> None:
+def _is_sparse(embeds: Any) -> bool:
+    return hasattr(embeds, "tocsr")  # SciPy, which is not needed otherwise
+
+
+def _float32(embeds: Any) -> Any:
+    return embeds.tocsr().astype(np.float32) if _is_sparse(embeds) else np.asarray(embeds, np.float32)
+
+
+def _check(queries: Any, candidates: Any, relevant: Sequence[NDArray], ks: Sequence[int]) -> None:
     if queries.ndim != 2 or candidates.ndim != 2 or queries.shape[1] != candidates.shape[1]:
         raise ValueError(
             f"`queries` and `candidates` must be 2-D of one width, got {queries.shape} and {candidates.shape}."
         )
-    if len(queries) == 0 or len(candidates) == 0:
+    num_queries, num_candidates = queries.shape[0], candidates.shape[0]
+    if num_queries == 0 or num_candidates == 0:
         raise ValueError(
-            f"Retrieval needs a query and a candidate, got {len(queries)} queries and {len(candidates)} candidates."
+            f"Retrieval needs a query and a candidate, got {num_queries} queries and {num_candidates} candidates."
         )
     if not len(ks) or min(ks) < 1:
         raise ValueError(f"`ks` must hold cutoffs of at least 1, got {list(ks)}.")
-    if len(relevant) != len(queries):
+    if len(relevant) != num_queries:
         raise ValueError(
-            f"`relevant` must hold one set for each query, got {len(relevant)} for {len(queries)} queries."
+            f"`relevant` must hold one set for each query, got {len(relevant)} for {num_queries} queries."
         )
     empty = next((row for row, columns in enumerate(relevant) if not len(columns)), None)
     if empty is not None:
         raise ValueError(f"`relevant` row {empty} is empty: leave a query without an answer out.")
     for name, embeds in (("queries", queries), ("candidates", candidates)):
-        if not np.isfinite(embeds).all():
+        if not np.isfinite(embeds.data if _is_sparse(embeds) else embeds).all():
             raise ValueError(f"`{name}` must be finite, got NaN or infinity: the model's weights may have diverged.")

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from phenolip.eval.evaluators.knowledge import KnowledgeEvaluator, related_pairs, sample_terms, uniform_pairs
+from phenolip.eval.evaluators.knowledge import (
+    KnowledgeEvaluator,
+    cosines,
+    related_pairs,
+    sample_terms,
+    uniform_pairs,
+    without_name,
+)
 from phenolip.exceptions import ConfigurationError
 from phenolip.ontology import PhenotypeOntology, PhenotypeTerm, Synonym, lin_similarities
 from phenolip.ontology.text import held_out_synonyms, is_held_out
@@ -145,3 +152,89 @@ def test_too_small_a_sample_is_named(ontology):
         KnowledgeEvaluator(ontology, num_names=1)
     with pytest.raises(ConfigurationError, match="raise `num_names`"):
         related_pairs(ontology, ["HP:0000201", "HP:0000202"], 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("definition", "name", "expected"),
+    [
+        ("A cataract is an opacity.", "Cataract", "A is an opacity."),
+        ("CATARACT, bilateral cataract", "Cataract", ", bilateral"),
+        ("Short\n palm, also short  palms", "Short palm", ", also short palms"),  # any white space; a plural stays
+        ("Subcataract and cataract-like", "Cataract", "Subcataract and -like"),
+        ("Fused (2-3) toes (2-3)", "toes (2-3)", "Fused (2-3)"),  # no letter of a name is a pattern
+        ("C++ and c++", "C++", "and"),
+        ("No mention  of it", "Cataract", "No mention  of it"),
+        ("Tremor", "Tremor", ""),
+        ("", "Tremor", ""),
+    ],
+)
+def test_the_name_is_taken_out_of_a_definition(definition, name, expected):
+    assert without_name(definition, name) == expected
+
+
+def test_definitions_are_asked_without_the_name_and_empty_ones_not_at_all():
+    definitions = ["Any lens cataract.", "An EAR TAG.", "Cleft of the lip.", "The "]
+    names = ["Cataract", "Ear tag", "Harelip", "Nothing said"]
+    terms = [PhenotypeTerm(ROOT, "Root")]
+    for number, (name, definition) in enumerate(zip(names, definitions, strict=True)):
+        hpo_id = f"HP:00002{number:02d}"
+        synonyms = (Synonym(held_out_text(hpo_id), "EXACT", None),)
+        terms.append(PhenotypeTerm(hpo_id, name, definition=definition, synonyms=synonyms, parents=(BRANCHES[0],)))
+    terms.append(PhenotypeTerm(BRANCHES[0], "Branch", parents=(ROOT,)))
+    evaluator = KnowledgeEvaluator(PhenotypeOntology(terms, release="2000-01-01"), num_pairs=10)
+    asked = {evaluator.term_ids[row]: text for text, row in evaluator.definitions}
+    assert asked == {"HP:0000200": "Any lens .", "HP:0000202": "Cleft of the lip."}
+    assert evaluator.num_definitions_with_name == 1
+    assert evaluator.queries["definition_to_name"].ids == tuple(asked)
+
+
+def test_breakdown_equals_an_explicit_loop(ontology, helpers):
+    second = PhenotypeTerm("HP:0000300", "Two systems", synonyms=(Synonym(held_out_text("HP:0000300"), "EXACT", None),),
+                           parents=("HP:0000200", BRANCHES[1]))  # fmt: skip
+    ontology = PhenotypeOntology([*(ontology[i] for i in ontology), second], release="2000-01-01")
+    evaluator = KnowledgeEvaluator(ontology, num_pairs=50)
+    metrics = evaluator(helpers.HashEncoder(64))
+    found = evaluator.breakdown(metrics)
+    hits = metrics["synonym_to_name_hit_at_10"].per_query
+    for entry in found["by_system"]:
+        expected = []
+        for value, (_, row) in zip(hits, evaluator.synonyms, strict=True):
+            if entry["id"] in ontology.ancestors(evaluator.term_ids[row], include_self=True):
+                expected.append(value)
+        assert entry["n"] == len(expected) and entry["hit_at_10"]["value"] == pytest.approx(np.mean(expected))
+        assert entry["name"] == f"Branch {entry['id']}"
+        lower, upper = entry["hit_at_10"]["ci95"]
+        assert lower <= entry["hit_at_10"]["value"] <= upper
+    assert [entry["n"] for entry in found["by_system"]] == [7, 7, 6]  # one synonym counts in two systems
+    assert [(entry["depth"], entry["n"]) for entry in found["by_depth"]] == [(2, 19)]
+    assert found["definitions"] == {"n": 24, "name_taken_out": 0}
+
+
+def test_queries_are_as_many_as_values_and_lay_ones_are_synonyms(ontology, helpers):
+    evaluator = KnowledgeEvaluator(ontology, num_pairs=50)
+    metrics = evaluator(helpers.HashEncoder())
+    for family, queries in evaluator.queries.items():
+        per_query = metrics[f"{family}_hit_at_10"].per_query
+        assert len(set(queries.ids)) == len(queries.ids) == len(per_query)
+        assert per_query.mean() == pytest.approx(metrics[f"{family}_hit_at_10"].value)
+    synonyms, lay = evaluator.queries["synonym_to_name"], evaluator.queries["layperson_to_name"]
+    assert set(lay.ids) < set(synonyms.ids) and lay.unit == synonyms.unit
+    by_id = dict(zip(synonyms.ids, metrics["synonym_to_name_hit_at_1"].per_query, strict=True))
+    assert [by_id[query] for query in lay.ids] == metrics["layperson_to_name_hit_at_1"].per_query.tolist()
+
+
+def test_sparse_embeddings_give_the_same_metrics(ontology, helpers):
+    sparse = pytest.importorskip("scipy.sparse")
+
+    class SparseEncoder(helpers.HashEncoder):
+        def encode_texts(self, texts):
+            return sparse.csr_array(super().encode_texts(texts))
+
+    evaluator = KnowledgeEvaluator(ontology, num_pairs=200)
+    dense, found = evaluator(helpers.HashEncoder()), evaluator(SparseEncoder())
+    assert {name: metric.value for name, metric in found.items()} == pytest.approx(
+        {name: metric.value for name, metric in dense.items()}, abs=1e-3
+    )
+    embeds = helpers.HashEncoder().encode_texts(["a", "b", "c"])
+    pairs = np.array([[0, 1], [2, 2]])
+    np.testing.assert_allclose(cosines(sparse.csr_array(embeds), pairs), [embeds[0] @ embeds[1], 1], rtol=1e-5)
