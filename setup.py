@@ -9,6 +9,7 @@ ROOT = Path(__file__).parent
 NOT_MODULES = {"setup"}  # sits in the root folder, which is the package, yet is no part of it
 SUBPACKAGES = [
     "ontology",
+    "phenokg",
     "datasets_scripts",
     "datasets_scripts.phantoms",
     "train",
