@@ -1,18 +1,20 @@
-"""`phenolip prepare`: fill the datasets cache with a benchmark, split pairs, draw phantoms."""
+"""`phenolip prepare`: fill the datasets cache with a benchmark, split pairs, draw phantoms, paste figures."""
 
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
+from phenolip.datasets_scripts.composites import prepare_composites
 from phenolip.datasets_scripts.phenobench import prepare_phenobench
 from phenolip.datasets_scripts.prepare import prepare_phantoms, prepare_split
 from phenolip.ontology.reader import load_ontology
 
-HELP = "make data ready: phenobench for load_dataset, a split of your own pairs, or phantoms"
+HELP = "make data ready: phenobench for load_dataset, a split of your own pairs, phantoms, or compound figures"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the sub-commands `phenobench`, `split` and `phantoms`."""
+    """Declare the sub-commands `phenobench`, `split`, `phantoms` and `composites`."""
     targets = parser.add_subparsers(dest="target", required=True, metavar="TARGET")
     phenobench = targets.add_parser(
         "phenobench", help='make load_dataset("phenobench") work from any folder', allow_abbrev=False
@@ -36,9 +38,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     phantoms.add_argument("--num_train", type=int, default=2160, metavar="N", help="images for training (2160)")
     phantoms.add_argument("--num_validation", type=int, default=720, metavar="M", help="images for validation (720)")
     phantoms.add_argument("--seed", type=int, default=0, help="decides every image and caption (0)")
+    composites = targets.add_parser(
+        "composites", help="compound figures pasted from your images, with ground truth", allow_abbrev=False
+    )
+    _add_source(composites, has_max_side=False)
+    composites.add_argument("--output", metavar="DIR", required=True, help="gets compounds/")
+    composites.add_argument("--layouts", metavar="FILE", help="boxes of real figures, .jsonl (drawn rows of images)")
+    composites.add_argument("--seed", type=int, default=0, help="decides every figure (0)")
+    composites.add_argument(
+        "--images_per_figure", type=int, nargs=2, default=(2, 6), metavar=("MIN", "MAX"), help="from 2 to 25 (2 6)"
+    )
+    composites.add_argument("--long_side", type=_pixels, default=520, metavar="N", help="pixels of a figure (520)")
+    composites.add_argument(
+        "--crops", action="store_true", help="also crops_ground_truth/ and originals/, row by row the same pairs"
+    )
 
 
-def _add_source(parser: argparse.ArgumentParser) -> None:
+def _add_source(parser: argparse.ArgumentParser, *, has_max_side: bool = True) -> None:
     parser.add_argument(
         "--source",
         required=True,
@@ -46,7 +62,8 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
         help="ImageFolder, .jsonl, .csv, Parquet, WebDataset shards, or a dataset on the Hub",
     )
     parser.add_argument("--split", help="split of the source, where it has several")
-    parser.add_argument("--max_side", type=_pixels, metavar="N", help="scale larger images down to N pixels")
+    if has_max_side:
+        parser.add_argument("--max_side", type=_pixels, metavar="N", help="scale larger images down to N pixels")
     parser.add_argument("--hpo", metavar="PATH", help="hp.obo or hp.json (the installed release)")
     parser.add_argument(
         "--max_bad_fraction", type=float, default=0.01, metavar="F", help="share of rows that may be bad (0.01)"
@@ -68,11 +85,13 @@ def run(args: argparse.Namespace) -> int:
         return 0
     reading = {
         "split": args.split,
-        "max_side": args.max_side,
         "ontology": load_ontology(args.hpo),
         "max_bad_fraction": args.max_bad_fraction,
         "bad_rows_path": args.bad_rows or Path(f"{(args.output or 'phenobench').rstrip('/')}.bad_rows.jsonl"),
     }
+    if args.target == "composites":
+        return _run_composites(args, reading)
+    reading["max_side"] = args.max_side
     if args.target == "phenobench":
         folder, facts = prepare_phenobench(args.source, output=args.output, **reading)
         sys.stdout.write(
@@ -90,4 +109,20 @@ def run(args: argparse.Namespace) -> int:
     )
     counts = manifest["num_rows"]
     sys.stdout.write(f"Split: {counts['train']} rows in {args.output}/train, {counts['validation']} in validation.\n")
+    return 0
+
+
+def _run_composites(args: argparse.Namespace, reading: dict[str, Any]) -> int:
+    manifest = prepare_composites(
+        args.source,
+        args.output,
+        layouts=args.layouts,
+        seed=args.seed,
+        images_per_figure=tuple(args.images_per_figure),
+        long_side_px=args.long_side,
+        crops=args.crops,
+        **reading,
+    )
+    counts = f"{manifest['num_images']} images in {manifest['num_figures']} figures"
+    sys.stdout.write(f"Composites: {counts} in {args.output}/compounds{', parts beside it' * args.crops}.\n")
     return 0
