@@ -59,13 +59,8 @@ def hpo(tmp_path_factory):
         hpo_id = f"HP:{number + 200:07d}"
         parent = "HP:0000118" if number < 2 else f"HP:{number % 2 + 200:07d}"
         synonym = next(text for n in range(500) if is_held_out(hpo_id, text := f"sign{number} v{n}"))
-        lines += [
-            "",
-            "[Term]",
-            f"id: {hpo_id}",
-            f"name: Sign{number} <b>",
-            f'def: "Sign{number} <b> of kind {number}." []',
-        ]
+        name = f"Sign{number} <b>"
+        lines += ["", "[Term]", f"id: {hpo_id}", f"name: {name}", f'def: "{name} of kind {number}." []']
         lines += [f'synonym: "{synonym}" EXACT []', f"is_a: {parent}"]
     path = tmp_path_factory.mktemp("hpo") / "hp.obo"
     path.write_text("\n".join(lines) + "\n")
@@ -91,7 +86,7 @@ def test_the_baseline_knows_every_name_of_the_release_and_no_synonym():
     assert found.encode_texts(["Cataract", "root", "xyl"]).count_nonzero(axis=1).astype(bool).tolist() == [1, 1, 0]
 
 
-def test_the_baseline_needs_its_package_and_sees_no_images(hpo, tmp_path, monkeypatch):
+def test_the_baseline_needs_its_package(hpo, tmp_path, monkeypatch):
     monkeypatch.setattr("phenolip.eval.run.find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match="`model` tfidf needs scikit-learn"):
         evaluate("tfidf", "knowledge", None, tmp_path, hpo=hpo)

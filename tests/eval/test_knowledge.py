@@ -189,8 +189,9 @@ def test_definitions_are_asked_without_the_name_and_empty_ones_not_at_all():
 
 
 def test_breakdown_equals_an_explicit_loop(ontology, helpers):
-    second = PhenotypeTerm("HP:0000300", "Two systems", synonyms=(Synonym(held_out_text("HP:0000300"), "EXACT", None),),
-                           parents=("HP:0000200", BRANCHES[1]))  # fmt: skip
+    synonym = Synonym(held_out_text("HP:0000300"), "EXACT", None)
+    parents = ("HP:0000200", BRANCHES[1])
+    second = PhenotypeTerm("HP:0000300", "Two systems", synonyms=(synonym,), parents=parents)
     ontology = PhenotypeOntology([*(ontology[i] for i in ontology), second], release="2000-01-01")
     evaluator = KnowledgeEvaluator(ontology, num_pairs=50)
     metrics = evaluator(helpers.HashEncoder(64))
