@@ -16,8 +16,6 @@ from torch.utils.data import DataLoader
 
 from phenolip.datasets_scripts.images import decode_image
 from phenolip.exceptions import ConfigurationError, DataError
-from phenolip.ontology.graph import PhenotypeOntology
-from phenolip.ontology.text import knowledge_texts
 
 Key = tuple[int, int]  # epoch, row
 
@@ -85,53 +83,6 @@ class _Batches:
 
     def __iter__(self) -> Iterator[list[Key]]:
         return (self.plan.batch(index) for index in range(self.first, self.last))
-
-
-class ConceptTexts:
-    """Stage 1 samples: some texts of one phenotype, drawn anew each epoch.
-
-    Args:
-        ontology: Source of terms and texts.
-        hpo_ids: Terms to draw from; a sample's `concept_id` is its place in this list.
-        texts_per_concept: Texts drawn for each term, of different kinds while kinds last.
-        scopes: Synonym scopes used as texts.
-        seed: With epoch and row, fixes the draw.
-        name_first: The first text of a term is always its name.
-    """
-
-    def __init__(
-        self,
-        ontology: PhenotypeOntology,
-        hpo_ids: Sequence[str],
-        *,
-        texts_per_concept: int,
-        scopes: Sequence[str],
-        seed: int,
-        name_first: bool = False,
-    ) -> None:
-        self.hpo_ids = list(hpo_ids)
-        self.texts_per_concept, self.seed, self.name_first = texts_per_concept, seed, name_first
-        self.texts: list[dict[str, list[str]]] = []
-        for hpo_id in self.hpo_ids:
-            by_kind: dict[str, list[str]] = {}
-            for text in knowledge_texts(ontology, hpo_id, scopes=tuple(scopes), exclude_held_out=True):
-                by_kind.setdefault(text.kind, []).append(text.text)
-            self.texts.append(by_kind)
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def __getitem__(self, key: Key) -> dict[str, Any]:
-        epoch, row = key
-        rng = np.random.default_rng([self.seed, epoch, row])
-        by_kind = self.texts[row]
-        kinds = [kind for kind in by_kind if not (self.name_first and kind == "name")]
-        rng.shuffle(kinds)
-        if self.name_first:
-            kinds.insert(0, "name")
-        # Once every kind is used, kinds come round again; with a single text, a term repeats it.
-        chosen = (kinds * self.texts_per_concept)[: self.texts_per_concept]
-        return {"concept_id": row, "texts": [by_kind[kind][rng.integers(len(by_kind[kind]))] for kind in chosen]}
 
 
 class ImageTextPairs:

@@ -1,4 +1,4 @@
-"""Stage 1: texts of one phenotype close together, texts of other phenotypes apart."""
+"""Stage 1: texts of one phenotype close together, those of other phenotypes apart, the farther the less related."""
 
 import math
 
@@ -8,11 +8,12 @@ from torch import nn
 
 from phenolip.ontology.graph import PhenotypeOntology
 from phenolip.train.gather import gather_rows
+from phenolip.train.hierarchy import HierarchyTerm
 from phenolip.train.losses.concept_contrastive import ConceptContrastiveLoss
 
 
 class KnowledgeObjective(nn.Module):
-    """Knowledge encoder plus loss.
+    """Knowledge encoder plus loss: L = L_contrastive + hierarchy_weight * L_hierarchy.
 
     Args:
         encoder: PhenoLIPTextModel.
@@ -22,6 +23,9 @@ class KnowledgeObjective(nn.Module):
         learn_temperature: Trains it (KAD); False keeps it fixed (the paper's equation).
         mask_relatives: Ancestors and descendants of a term are not its negatives.
         chunk_size: Texts encoded together, each chunk padded to its own longest.
+        contrastive: Loss called with (embeds, concept_ids, scale, excluded); by default multi-positive InfoNCE.
+        hierarchy: Term that gives the space the shape of the ontology; None goes without, as the paper does.
+        hierarchy_weight: Its weight.
     """
 
     def __init__(
@@ -34,23 +38,31 @@ class KnowledgeObjective(nn.Module):
         learn_temperature: bool,
         mask_relatives: bool,
         chunk_size: int,
+        contrastive: nn.Module | None = None,
+        hierarchy: HierarchyTerm | None = None,
+        hierarchy_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.encoder, self.chunk_size = encoder, chunk_size
         self.logit_scale = nn.Parameter(torch.tensor(-math.log(temperature)), requires_grad=learn_temperature)
-        self.loss = ConceptContrastiveLoss()
+        self.loss = contrastive or ConceptContrastiveLoss()
+        self.hierarchy, self.hierarchy_weight = hierarchy, hierarchy_weight
         self.num_concepts = len(hpo_ids)
         keys = torch.from_numpy(_relative_keys(hpo_ids, ontology)) if mask_relatives else None
         self.register_buffer("relative_keys", keys, persistent=False)
 
     def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Batch of `ConceptCollator` -> {"loss", "temperature"}, scalars."""
+        """Batch of `ConceptCollator` -> {"loss", "temperature"} and, with a hierarchy term, its parts; scalars."""
         output = self.encoder(batch["input_ids"], batch["attention_mask"], chunk_size=self.chunk_size)
         embeds, concepts = gather_rows(output.text_embeds), gather_rows(batch["concept_ids"])
         scale = self.logit_scale.exp().clamp(max=100)
         with torch.autocast(concepts.device.type, enabled=False):  # similarities in float32
             loss = self.loss(embeds, concepts, scale, self._relatives(concepts))
-        return {"loss": loss, "temperature": 1 / scale.detach()}
+            parts = {}
+            if self.hierarchy is not None:
+                parts = {"contrastive": loss, "hierarchy": self.hierarchy(embeds, concepts, scale)}
+                loss = loss + self.hierarchy_weight * parts["hierarchy"]
+        return {"loss": loss, **parts, "temperature": 1 / scale.detach()}
 
     def _relatives(self, concepts: torch.Tensor) -> torch.Tensor | None:
         """(N, N) bool: True where one concept is an ancestor of the other; None when relatives stay negatives."""

@@ -7,7 +7,7 @@ from transformers import AutoTokenizer, PreTrainedConfig
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.modeling_phenolip import PhenoLIPModel
 from phenolip.train.collator import TextTokenizer
-from phenolip.train.data import ConceptTexts, EpochPlan, ImageTextPairs
+from phenolip.train.data import EpochPlan, ImageTextPairs
 from phenolip.train.optimizer import learning_rate_factor
 from phenolip.train.targets.identity import duplicate_groups
 from phenolip.train.targets.multi_hot import MultiHotTargets
@@ -67,16 +67,6 @@ def test_augmentation_differs_by_epoch_keeps_the_frame_without_crop_and_never_mi
     for seed in range(50):  # brightness rises from left to right, and must go on doing so
         pixels = samples.augment(image, np.random.default_rng(seed))
         assert pixels[:, -1].mean() > pixels[:, 0].mean()
-
-
-def test_concept_texts_draw_kinds_in_turn_and_never_a_held_out_synonym(ontology):
-    ids = ontology.term_ids()
-    samples = ConceptTexts(ontology, ids, texts_per_concept=2, scopes=["EXACT"], seed=0, name_first=True)
-    for row, hpo_id in enumerate(ids):
-        for epoch in range(3):
-            texts = samples[(epoch, row)]["texts"]
-            assert len(texts) == 2 and texts[0] == ontology[hpo_id].name
-            assert texts[1] != texts[0] or len(samples.texts[row]) == 1
 
 
 def test_multi_hot_and_duplicate_groups():
