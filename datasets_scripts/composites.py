@@ -42,7 +42,8 @@ def prepare_composites(
 ) -> dict[str, Any]:
     """Write ``output/compounds`` as an ImageFolder whose rows carry their ground truth.
 
-    Images that share a caption, a file or a near copy are kept out of each other's figures where that is possible.
+    Images that share a caption, a case or article (``group_id``), a file or a near copy are kept out of each other's
+    figures where that is possible.
 
     Args:
         source: What ``load_pairs`` accepts.
@@ -130,7 +131,7 @@ def _write(folder: Path, pairs: datasets.Dataset, config: CompositeConfig, crops
             row = _figure_row(figure, records)
             path = compounds.add_picture(figure.image, row, quality=FIGURE_QUALITY)
             if parts:
-                _add_crops(parts[0], path, row)
+                _add_crops(parts[0], path, row, [pairs[part.source]["group_id"] for part in figure.subfigures])
                 _add_originals(parts[1], figure, pairs)
             sizes[len(figure.subfigures)] += 1
             bar.update(len(figure.subfigures))
@@ -166,12 +167,15 @@ def _figure_row(figure: CompositeFigure, records: Sequence[SourceImage]) -> dict
     return {"caption": figure.caption, "hpo_ids": figure.hpo_ids, "layout": figure.layout, "subfigures": subfigures}
 
 
-def _add_crops(folder: _ImageFolder, figure_path: Path, figure_row: Mapping[str, Any]) -> None:
+def _add_crops(
+    folder: _ImageFolder, figure_path: Path, figure_row: Mapping[str, Any], group_ids: Sequence[str]
+) -> None:
     with Image.open(figure_path) as figure:
-        for part in figure_row["subfigures"]:
+        for part, group_id in zip(figure_row["subfigures"], group_ids, strict=True):
             row = {
                 "caption": figure_row["caption"][part["start"] : part["end"]],
                 "hpo_ids": part["hpo_ids"],
+                "group_id": group_id,
                 "figure": f"{COMPOUNDS}/images/{figure_path.name}",
                 "box_xyxy": part["box_xyxy"],
                 "label": part["label"],
@@ -185,8 +189,8 @@ def _add_originals(folder: _ImageFolder, figure: CompositeFigure, pairs: dataset
         pair = pairs[part.source]
         data, name = read_image(pair["image"])
         suffix = PurePath(name).suffix.lower()
-        row = {"caption": pair["caption"], "hpo_ids": pair["hpo_ids"], "source_row_id": pair["row_id"]}
-        folder.add_file(data, suffix if suffix in SUFFIXES else "", row)
+        row = {name: pair[name] for name in ("caption", "hpo_ids", "group_id")}
+        folder.add_file(data, suffix if suffix in SUFFIXES else "", {**row, "source_row_id": pair["row_id"]})
 
 
 def _front(crops: bool) -> dict[str, Any]:

@@ -88,6 +88,16 @@ def test_one_caption_is_in_a_figure_once(tmp_path, ontology, helpers):
         assert [row["caption"].count("The same") for row in rows_of(tmp_path / "out" / COMPOUNDS)] == [1, 1, 1]
 
 
+def test_cases_stay_known_and_are_kept_apart(tmp_path, ontology, helpers):
+    records = [{**record, "case_id": f"case {row % 4}"} for row, record in enumerate(helpers.captions(12))]
+    source = helpers.write_imagefolder(tmp_path / "source", records)
+    prepare_composites(source, tmp_path / "out", images_per_figure=(3, 3), crops=True, ontology=ontology)
+    crops, originals = (load_pairs(tmp_path / "out" / name, ontology=ontology) for name in (CROPS, ORIGINALS))
+    cases = crops["group_id"][:]
+    assert cases == originals["group_id"][:] and set(cases) == {f"case {number}" for number in range(4)}
+    assert all(len(set(cases[start : start + 3])) == 3 for start in range(0, 12, 3))
+
+
 def test_images_of_any_kind(tmp_path, ontology, helpers):
     deep = Image.fromarray((np.arange(600, dtype=np.uint16) * 100).reshape(20, 30))
     images = {
