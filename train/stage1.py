@@ -11,6 +11,7 @@ from typing import Any, Literal
 from accelerate import Accelerator
 from torch import nn
 
+from phenolip.eval.evaluators.base import MetricValue
 from phenolip.eval.evaluators.knowledge import KnowledgeEvaluator
 from phenolip.inference.encoder import Encoder
 from phenolip.ontology.graph import PHENOTYPIC_ABNORMALITY, PhenotypeOntology
@@ -223,9 +224,14 @@ def _evaluator(ontology: PhenotypeOntology, evaluation: KnowledgeEvaluationArgum
 
 def _comparison(before: dict, after: dict, ontology: PhenotypeOntology, num_names: int) -> dict[str, Any]:
     metrics = {
-        name: {"before": asdict(before[name]), "after": asdict(after[name])} for name in after if name in before
+        name: {"before": _summary(before[name]), "after": _summary(after[name])} for name in after if name in before
     }
     return {"task": "knowledge", "num_names": num_names, "hpo_release": ontology.release, "metrics": metrics}
+
+
+def _summary(metric: MetricValue) -> dict[str, Any]:
+    """The metric without the value of each query."""
+    return {"value": metric.value, "ci95": metric.ci95, "n": metric.n, "chance": metric.chance}
 
 
 def _table(before: dict, after: dict) -> str:
