@@ -1,14 +1,17 @@
 """Zero-shot classification of images over candidate phenotypes, with prompt ensembling."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from phenolip.eval.evaluators.base import EvaluationPairs, MetricValue, SupportsEncoding, mean_metrics
+from phenolip.eval.evaluators.zero_shot_variants import VariantsEvaluator, check_variants
 from phenolip.eval.metrics.ranking import rank_candidates
 from phenolip.exceptions import ConfigurationError
+from phenolip.ontology.graph import PhenotypeOntology
 
 DEFAULT_PROMPTS = ("{}", "an image showing {}.", "a medical image of {}.", "presence of {}.")
 
@@ -38,24 +41,46 @@ class ZeroShotEvaluator:
     Args:
         pairs: The pairs to score; images that show no candidate are left out.
         prompts: Templates, each with one ``{}`` for the name.
+        variants: Name -> settings of further ways to score the same images, measured beside: see `Variant`. They
+            change neither the metrics named here nor the predictions.
+        ontology: Texts and relatives of the candidates, for variants alone.
+
+    Raises:
+        ConfigurationError: A prompt or variant cannot be used, or there are variants and no ontology.
     """
 
     primary_metric = "zero_shot_top1"
     greater_is_better = True
 
-    def __init__(self, pairs: EvaluationPairs, *, prompts: Sequence[str] = DEFAULT_PROMPTS) -> None:
+    def __init__(
+        self,
+        pairs: EvaluationPairs,
+        *,
+        prompts: Sequence[str] = DEFAULT_PROMPTS,
+        variants: Mapping[str, Any] | None = None,
+        ontology: PhenotypeOntology | None = None,
+    ) -> None:
         self.pairs = pairs
         self.prompts = check_prompts(prompts)
+        self.variants = check_variants(variants)
+        if self.variants and ontology is None:
+            raise ConfigurationError("`ontology` must be given where there are `variants`, got none.")
+        self.ontology = ontology
 
     def __call__(self, encoder: SupportsEncoding) -> dict[str, MetricValue]:
-        """``zero_shot_top1`` and ``zero_shot_top5``; empty when no image shows a candidate."""
+        """``zero_shot_top1``, ``zero_shot_top5`` and the variants'; empty when no image shows a candidate."""
         answered = [row for row, columns in enumerate(self.pairs.labels) if len(columns)]
         if not answered:
             return {}
         images, names = self.pairs.embed_images(encoder), self.embed_candidates(encoder)
         values = rank_candidates(images[answered], names, [self.pairs.labels[row] for row in answered], [1, 5])
         metrics = mean_metrics(values.hits, values.chance_hits.mean(axis=0))
-        return dict(zip(("zero_shot_top1", "zero_shot_top5"), metrics, strict=True))
+        named = dict(zip(("zero_shot_top1", "zero_shot_top5"), metrics, strict=True))
+        if self.variants:
+            named |= VariantsEvaluator(self.pairs, self.ontology, prompts=self.prompts, variants=self.variants)(
+                encoder
+            )
+        return named
 
     def embed_candidates(self, encoder: SupportsEncoding) -> NDArray:
         """(P, D) unit-norm prompt-ensembled embeddings of the candidates."""

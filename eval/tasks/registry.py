@@ -7,12 +7,13 @@ from typing import Any
 
 import yaml
 
+from phenolip.eval.evaluators.zero_shot_variants import check_variants
 from phenolip.exceptions import ConfigurationError
 
 TASKS_DIR = Path(__file__).parent
 EVALUATORS = {  # name -> its settings
     "retrieval": {"ks"},
-    "zero_shot": {"prompts"},
+    "zero_shot": {"prompts", "variants"},
     "knowledge": {"num_names", "num_definitions", "num_pairs", "seed"},
 }
 
@@ -95,6 +96,8 @@ def _check(settings: Any, path: Path) -> Task:
             allowed = ", ".join(sorted(EVALUATORS[evaluator]))
             raise ConfigurationError(f"{path.name}: `{evaluator}` takes {allowed}, got '{unknown[0]}'.")
         settings["evaluators"][evaluator] = options or {}
+        if evaluator == "zero_shot":
+            check_variants(settings["evaluators"][evaluator].get("variants"))
         if settings["needs_data"] == (evaluator == "knowledge"):
             raise ConfigurationError(
                 f"{path.name}: `needs_data` must be false for knowledge alone, and true for the others."
