@@ -4,7 +4,7 @@ import hashlib
 import logging
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,18 @@ from numpy.typing import NDArray
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.inference.candidates import all_candidates, model_candidates
 from phenolip.inference.encoder import Encoder
+from phenolip.inference.hierarchy import (
+    ALPHA,
+    LIN_POWER,
+    MIN_INFORMATION,
+    NUM_RELATIVES,
+    lin_relatives,
+    mix_embeds,
+    with_ancestors,
+)
+from phenolip.inference.prediction_tree import TreeNode, prediction_tree
+from phenolip.inference.term_texts import NAME_ONLY, TEXT_WEIGHTS, check_texts, embed_terms, term_texts
+from phenolip.inference.true_path import TermHierarchy
 from phenolip.ontology.cache import cache_path
 from phenolip.ontology.graph import PhenotypeOntology
 from phenolip.ontology.reader import load_ontology
@@ -41,6 +53,19 @@ class PhenotypePrediction:
     name: str
     cosine: float
     probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateScores:
+    """What a model makes of N images and P candidates.
+
+    Attributes:
+        cosines: (N, P) cosine similarities.
+        probabilities: (N, P) float64, rows sum to 1; see `PhenotypePrediction`.
+    """
+
+    cosines: NDArray
+    probabilities: NDArray
 
 
 class PhenotypePredictor:
@@ -75,25 +100,47 @@ class PhenotypePredictor:
         ontology: PhenotypeOntology | None = None,
         device: str | None = None,
         cache_dir: str | Path | None = None,
+        texts: Collection[str] = NAME_ONLY,
+        hierarchy: bool = False,
     ) -> "PhenotypePredictor":
         """Predictor of a model folder or Hub id.
 
         Args:
             path: The model.
             candidates: Phenotype id -> name; by default the phenotypes stored with the model, else every term under
-                HP:0000118, of which the embeddings are kept for the next call.
-            ontology: Where all terms come from; by default the release that is installed.
+                HP:0000118. Embeddings that take long (of the default candidates, unless they are the bare names of
+                those stored with the model) are kept for the next call.
+            ontology: Where all terms, their texts and relatives come from; by default the release that is installed.
             device: By default a GPU if there is one.
             cache_dir: Where embeddings are kept; by default the user's cache folder.
+            texts: What speaks for a phenotype: ``name``, ``synonyms``, ``definition``; see `embed_terms`.
+            hierarchy: Let relatives in the ontology inform a phenotype's score; see `phenolip.inference.hierarchy`.
+
+        Raises:
+            ConfigurationError: The model or ``texts`` cannot be used.
+            UnknownTermError: Texts or relatives are asked of a candidate that the release does not know.
         """
+        texts = check_texts(texts)
         encoder = Encoder.from_pretrained(path, device)
-        candidates = candidates or model_candidates(path)
-        if candidates is not None:
-            return cls(encoder, candidates)
-        candidates = all_candidates(ontology or load_ontology())
-        return cls(
-            encoder, candidates, embeds=_cached_embeds(encoder, Path(path), tuple(candidates.values()), cache_dir)
-        )
+        chosen = candidates or model_candidates(path)
+        if texts == NAME_ONLY and not hierarchy:
+            if chosen is not None:
+                return cls(encoder, chosen)
+            chosen = all_candidates(ontology or load_ontology())
+            written = candidate_texts(encoder, tuple(chosen.values()))
+            embeds = _cached_embeds(Path(path), written, cache_dir, lambda: encoder.encode_texts(written))
+            return cls(encoder, chosen, embeds=embeds)
+        ontology = ontology or load_ontology()
+        chosen = current_candidates(all_candidates(ontology) if chosen is None else chosen, ontology)
+
+        def embed() -> NDArray:
+            return ontology_embeds(encoder, ontology, tuple(chosen), texts=texts, hierarchy=hierarchy)
+
+        if candidates:  # a passing choice: not worth a file
+            return cls(encoder, chosen, embeds=embed())
+        settings = (encoder.prompt_template, TEXT_WEIGHTS, hierarchy, ALPHA, LIN_POWER, NUM_RELATIVES, MIN_INFORMATION)
+        key = [repr((settings, ontology[i].parents, term_texts(ontology, i, texts))) for i in chosen]
+        return cls(encoder, chosen, embeds=_cached_embeds(Path(path), key, cache_dir, embed))
 
     def __call__(self, images: Sequence[Any], *, top: int = 10) -> list[list[PhenotypePrediction]]:
         """The best candidates of each image, best first; equal scores in the order of the candidates.
@@ -106,22 +153,98 @@ class PhenotypePredictor:
             ConfigurationError: ``top`` is below 1.
             DataError: An image cannot be read.
         """
-        if top < 1:
-            raise ConfigurationError(f"`top` must be at least 1, got {top}.")
+        check_top(top)
+        return self.best(self.score(images), top=top)
+
+    def score(self, images: Sequence[Any]) -> CandidateScores:
+        """Cosines and probabilities of all candidates.
+
+        Raises:
+            DataError: An image cannot be read.
+        """
         cosines = self.encoder.encode_images(images) @ self.embeds.T  # (N, P)
         logits = self.encoder.logit_scale * cosines.astype(np.float64)
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities = odds / odds.sum(axis=1, keepdims=True)
-        best = np.argsort(-cosines, axis=1, kind="stable")[:, :top]
+        return CandidateScores(cosines, odds / odds.sum(axis=1, keepdims=True))
+
+    def best(self, scores: CandidateScores, *, top: int = 10) -> list[list[PhenotypePrediction]]:
+        """The best candidates of each image, as by calling the predictor."""
+        check_top(top)
+        best = np.argsort(-scores.cosines, axis=1, kind="stable")[:, :top]
         return [
             [
                 PhenotypePrediction(
-                    self.hpo_ids[c], self.names[c], float(cosines[row, c]), float(probabilities[row, c])
+                    self.hpo_ids[c],
+                    self.names[c],
+                    float(scores.cosines[row, c]),
+                    float(scores.probabilities[row, c]),
                 )
                 for c in columns
             ]
             for row, columns in enumerate(best)
         ]
+
+    def trees(self, scores: CandidateScores, ontology: PhenotypeOntology, *, top: int = 10) -> list[list[TreeNode]]:
+        """The best candidates of each image under their ancestors, whose probabilities are sums over all candidates.
+
+        No phenotype is then more probable than one of its ancestors (the true-path rule).
+
+        Raises:
+            ConfigurationError: ``top`` is below 1.
+            UnknownTermError: The release does not know a candidate.
+        """
+        current = [ontology.resolve(hpo_id) for hpo_id in self.hpo_ids]
+        terms = with_ancestors(ontology, tuple(dict.fromkeys(current)), min_information=0.0)
+        places = {hpo_id: place for place, hpo_id in enumerate(terms)}
+        own = np.zeros((len(terms), len(scores.probabilities)))  # (V, N), 0 for ancestors that are no candidates
+        np.add.at(own, [places[hpo_id] for hpo_id in current], scores.probabilities.T)
+        rolled = TermHierarchy(ontology, terms).roll_up(own.T)  # (N, V)
+        return [
+            prediction_tree(
+                ontology,
+                list(dict.fromkeys(ontology.resolve(row.hpo_id) for row in rows)),
+                dict(zip(terms, sums.tolist(), strict=True)),
+            )
+            for rows, sums in zip(self.best(scores, top=top), rolled, strict=True)
+        ]
+
+
+def check_top(top: int) -> None:
+    """Raises ConfigurationError unless a prediction can hold that many candidates."""
+    if top < 1:
+        raise ConfigurationError(f"`top` must be at least 1, got {top}.")
+
+
+def current_candidates(candidates: Mapping[str, str], ontology: PhenotypeOntology) -> dict[str, str]:
+    """The candidates under their current ids, names as they came; of two ids that mean one term the first stays.
+
+    Raises:
+        UnknownTermError: The release does not know a candidate.
+    """
+    current: dict[str, str] = {}
+    for hpo_id, name in candidates.items():
+        current.setdefault(ontology.resolve(hpo_id), name)
+    return current
+
+
+def ontology_embeds(
+    encoder: Encoder,
+    ontology: PhenotypeOntology,
+    hpo_ids: Sequence[str],
+    *,
+    texts: Collection[str] = NAME_ONLY,
+    hierarchy: bool = False,
+) -> NDArray:
+    """(P, D) embeddings of candidates from their texts in the model's prompt and, if asked, their relatives.
+
+    Relatives are the other candidates and the ancestors of all of them.
+    """
+    terms = with_ancestors(ontology, hpo_ids) if hierarchy else tuple(hpo_ids)
+    prompt = (encoder.prompt_template,)
+    embeds = embed_terms(encoder.encode_texts, ontology, terms, texts=texts, prompts=prompt)
+    if hierarchy:
+        embeds = mix_embeds(embeds, lin_relatives(ontology, terms))[: len(hpo_ids)]
+    return embeds
 
 
 def candidate_texts(encoder: Encoder, names: Sequence[str]) -> list[str]:
@@ -129,9 +252,10 @@ def candidate_texts(encoder: Encoder, names: Sequence[str]) -> list[str]:
     return [encoder.prompt_template.replace("{}", name) for name in names]
 
 
-def _cached_embeds(encoder: Encoder, path: Path, names: Sequence[str], cache_dir: str | Path | None) -> NDArray:
-    """Embeddings of names, kept on disk under a hash of the model's files and of the texts."""
-    texts = candidate_texts(encoder, names)
+def _cached_embeds(
+    path: Path, texts: Sequence[str], cache_dir: str | Path | None, embed: Callable[[], NDArray]
+) -> NDArray:
+    """Embeddings of candidates, kept on disk under a hash of the model's files and of all that they are made of."""
     file = _cache_file(path, texts, cache_dir)
     if file is not None and file.is_file():
         try:
@@ -140,8 +264,8 @@ def _cached_embeds(encoder: Encoder, path: Path, names: Sequence[str], cache_dir
                 return embeds
         except (OSError, ValueError, EOFError) as error:
             logger.warning("%s is damaged (%s) and is built again.", file, error)
-    logger.info("Encoding the names of %d phenotypes; the next call finds them ready.", len(texts))
-    embeds = encoder.encode_texts(texts)
+    logger.info("Encoding all phenotypes; the next call finds them ready.")
+    embeds = embed()
     if file is not None:
         _keep(file, embeds)
     return embeds

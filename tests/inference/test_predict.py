@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from phenolip.exceptions import ConfigurationError, DataError
+from phenolip.exceptions import ConfigurationError, DataError, UnknownTermError
 from phenolip.inference.candidates import all_candidates, model_candidates, read_candidates
 from phenolip.inference.encoder import Encoder
+from phenolip.inference.hierarchy import lin_relatives, mix_embeds, with_ancestors
 from phenolip.inference.predict import PhenotypePredictor
 from phenolip.ontology import PhenotypeOntology, PhenotypeTerm, Synonym
 
@@ -74,6 +75,56 @@ def test_names_of_the_whole_ontology_are_encoded_once(tiny_model_dir, tmp_path, 
     (file,) = (tmp_path / "cache").rglob("*.npy")
     file.write_bytes(b"damaged")
     assert PhenotypePredictor.from_pretrained(tiny_model_dir, **options)([image]) == first([image])
+
+
+def test_texts_and_relatives_change_the_embeddings_and_are_kept(tiny_model_dir, tmp_path, diamond, image, monkeypatch):
+    options = {"ontology": diamond, "device": "cpu", "cache_dir": tmp_path / "cache"}
+    texts = ["definition", "name", "synonyms"]
+    plain = PhenotypePredictor.from_pretrained(tiny_model_dir, **options)
+    many = PhenotypePredictor.from_pretrained(tiny_model_dir, texts=texts, **options)
+    mixed = PhenotypePredictor.from_pretrained(tiny_model_dir, texts=texts, hierarchy=True, **options)
+    cataract, head = (plain.hpo_ids.index(hpo_id) for hpo_id in ("HP:0000518", "HP:0000152"))
+    assert plain.hpo_ids == many.hpo_ids == mixed.hpo_ids
+    assert not np.allclose(plain.embeds[cataract], many.embeds[cataract], atol=1e-4)
+    np.testing.assert_allclose(plain.embeds[head], many.embeds[head], atol=1e-5)  # it has a name only
+    expected = mix_embeds(many.embeds, lin_relatives(diamond, many.hpo_ids))
+    np.testing.assert_allclose(mixed.embeds, expected, atol=1e-5)
+    with monkeypatch.context() as patch:
+        patch.setattr(Encoder, "encode_texts", lambda *_: pytest.fail("the embeddings are in the cache"))
+        again = PhenotypePredictor.from_pretrained(tiny_model_dir, texts=texts, hierarchy=True, **options)
+    np.testing.assert_array_equal(again.embeds, mixed.embeds)
+
+
+def test_few_candidates_lean_on_their_ancestors(tiny_model_dir, diamond):
+    chosen = {"HP:0100018": "Nuclear cataract", "HP:9000000": "Old name of the lens"}
+    predictor = PhenotypePredictor.from_pretrained(
+        tiny_model_dir, candidates=chosen, ontology=diamond, device="cpu", hierarchy=True
+    )
+    assert predictor.hpo_ids == ("HP:0100018", "HP:0000517")  # the current id
+    encoder = Encoder.from_pretrained(tiny_model_dir, "cpu")
+    terms = with_ancestors(diamond, predictor.hpo_ids)
+    names = encoder.encode_texts([diamond[hpo_id].name for hpo_id in terms])
+    expected = mix_embeds(names, lin_relatives(diamond, terms))[:2]
+    np.testing.assert_allclose(predictor.embeds, expected, atol=1e-5)
+    with pytest.raises(UnknownTermError, match="HP:1234567"):
+        PhenotypePredictor.from_pretrained(
+            tiny_model_dir, candidates={"HP:1234567": "x"}, ontology=diamond, device="cpu", texts=["name", "synonyms"]
+        )
+
+
+def test_trees_sum_all_candidates_below(tiny_model_dir, diamond, image):
+    chosen = {hpo_id: hpo_id for hpo_id in ("HP:0000518", "HP:9000000", "HP:0000517", "HP:0000369")}  # one term twice
+    predictor = PhenotypePredictor(Encoder.from_pretrained(tiny_model_dir, "cpu"), chosen)
+    scores = predictor.score([image])
+    np.testing.assert_allclose(scores.probabilities.sum(), 1)
+    (trees,) = predictor.trees(scores, diamond, top=4)
+    sums = {tree.name: tree.probability for tree in trees}
+    ears = scores.probabilities[0, 3]
+    assert sums.pop("Abnormality of the eye") == pytest.approx(1 - ears)
+    assert list(sums.values()) == [pytest.approx(ears)]
+    (eye,) = (tree for tree in trees if tree.hpo_id == "HP:0000478")
+    assert [node.hpo_id for node in eye.children] == ["HP:0000517"]
+    assert eye.children[0].probability == pytest.approx(1 - ears)
 
 
 def test_a_file_of_candidates(ontology, tmp_path):
