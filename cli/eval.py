@@ -17,16 +17,23 @@ _SHOWN_IN_PERCENT = ("_hit_at_", "_recall_at_", "zero_shot_", "_auc")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the model, the task and its data."""
     parser.description = (
-        "Measures a model on a task. Writes results.json and, for a task with images, predictions.jsonl and "
-        "report.html into the output folder."
+        "Measures a model on a task. Writes results.json, per_query.parquet (which `phenolip compare` reads), "
+        "report.html and, for a task with images, predictions.jsonl into the output folder."
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = (
         "examples:\n"
         "  phenolip eval --model runs/quickstart/stage2 --task phenobench --data my_images --output runs/my_eval\n"
-        "  phenolip eval --model runs/quickstart/stage1 --task knowledge --output runs/knowledge"
+        "  phenolip eval --model runs/quickstart/stage1 --task knowledge --output runs/knowledge\n"
+        "  phenolip eval --model tfidf --task knowledge --output runs/tfidf"
     )
-    parser.add_argument("--model", required=True, metavar="DIR|ID", help="a model folder or Hub id")
+    parser.add_argument(
+        "--model",
+        required=True,
+        metavar="DIR|ID",
+        help="a model folder or Hub id; for texts, any sentence encoder of transformers, or 'tfidf', a baseline "
+        "fitted on the names of the terms",
+    )
     parser.add_argument(
         "--task", required=True, metavar="NAME", help=f"{', '.join(list_tasks())}, or the path of a task YAML"
     )
@@ -62,6 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
     parser.add_argument(
+        "--breakdown", action="store_true", help="print hit rates by system and by depth too (task 'knowledge')"
+    )
+    parser.add_argument(
         "--report", metavar="FILE", help="where the HTML report goes (default: report.html in --output)"
     )
 
@@ -83,8 +93,10 @@ def run(args: argparse.Namespace) -> int:
         report_path=args.report,
     ).results
     sys.stdout.write(_table(results))
+    if args.breakdown and results.get("breakdown"):
+        sys.stdout.write(_breakdown_table(results["breakdown"]))
     report = Path(args.report or Path(args.output) / "report.html")
-    written = [Path(args.output) / "results.json", *([report] if results.get("data") and report.exists() else [])]
+    written = [Path(args.output) / "results.json", *([report] if report.exists() else [])]
     sys.stdout.write("Written: " + ", ".join(map(str, written)) + "\n")
     return 0
 
@@ -105,6 +117,17 @@ def _table(results: dict[str, Any]) -> str:
         chance = _text(results["chance"].get(name), in_percent)
         lines.append(f"{name:36s} {value:>7s}  {low:>6s} – {high:>6s}  {chance:>6s}  {metric['n']:7,d}")
     lines.append("Rates are in percent, correlations from -1 to 1.")
+    return "\n".join(lines) + "\n"
+
+
+def _breakdown_table(breakdown: dict[str, Any]) -> str:
+    lines = [f"\n{'synonym to name, by system':46s} {'hit@1':>6s}  {'hit@10':>6s}  {'n':>6s}"]
+    for title, entries in (("", breakdown["by_system"]), ("by depth", breakdown["by_depth"])):
+        lines += [title] if title else []
+        for entry in entries:
+            name = entry.get("name", f"{entry.get('depth')}")
+            rates = (f"{_text(entry[f'hit_at_{k}']['value'], True):>6s}" for k in (1, 10))
+            lines.append(f"{name:46s} {'  '.join(rates)}  {entry['n']:6,d}")
     return "\n".join(lines) + "\n"
 
 

@@ -28,7 +28,7 @@ ZERO_SHOT = {"zero_shot_top1": "top 1", "zero_shot_top5": "top 5"}
 THUMBNAIL_PX = 280
 SHORT_CAPTION = 160  # characters shown before a reader asks for the rest
 AXIS_LIMITS = (20, 40, 60, 80, 100)
-BAR, WHISKER, CHANCE, INK = "#2f6f8f", "#14323f", "#b4552d", "#1d2529"
+BAR, PALE, WHISKER, CHANCE, INK = "#2f6f8f", "#c9dde6", "#14323f", "#b4552d", "#1d2529"
 
 
 def write_report(
@@ -116,7 +116,15 @@ def plots(results: dict[str, Any]) -> list[tuple[str, str]]:
     return [(title, bar_plot(results, bars, title, limit)) for title, bars in panels]
 
 
-def bar_plot(results: dict[str, Any], bars: dict[str, str], title: str, limit: int = 100) -> str:
+def bar_plot(
+    results: dict[str, Any],
+    bars: dict[str, str],
+    title: str,
+    limit: int = 100,
+    *,
+    width_in: float = 4.4,
+    behind: Sequence[float] | None = None,
+) -> str:
     """Inline SVG of horizontal bars with 95 % intervals and a mark at chance; it scales with the page.
 
     Args:
@@ -124,6 +132,8 @@ def bar_plot(results: dict[str, Any], bars: dict[str, str], title: str, limit: i
         bars: Label of a bar -> name of its metric, from top to bottom.
         title: Name of the panel, which also seeds the ids inside the picture.
         limit: End of the scale in percent.
+        width_in: Width of the picture in inches; its height follows from the number of bars.
+        behind: Fractions drawn as pale bars behind the others, one a bar.
     """
     metrics = [results["metrics"][name] for name in bars.values()]
     values = np.array([100 * metric["value"] for metric in metrics])
@@ -132,8 +142,10 @@ def bar_plot(results: dict[str, Any], bars: dict[str, str], title: str, limit: i
     places = np.arange(len(bars))
     # Text stays text, so that it takes the page's font; the salt keeps ids, and so the file, the same every time.
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": title, "font.size": 11, "text.color": INK}):
-        figure = Figure(figsize=(4.4, 0.55 + 0.42 * len(bars)), layout="constrained")
+        figure = Figure(figsize=(width_in, 0.55 + 0.42 * len(bars)), layout="constrained")
         axes = figure.subplots()
+        if behind is not None:
+            axes.barh(places, 100 * np.array(behind), height=0.62, color=PALE)
         axes.barh(places, values, height=0.62, color=BAR)
         errors = np.abs(intervals.T - values)
         axes.errorbar(values, places, xerr=errors, fmt="none", ecolor=WHISKER, elinewidth=1.4, capsize=3)

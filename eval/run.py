@@ -90,8 +90,8 @@ def evaluate(
             that is already loaded.
         task: Name of a task, or path of a task YAML.
         data: Image-caption pairs, in any form that `load_pairs` takes; None for a task without data.
-        output_dir: Receives results.json, per_query.parquet and, for a task with data, predictions.jsonl and
-            report.html.
+        output_dir: Receives results.json, per_query.parquet, report.html and, for a task with data,
+            predictions.jsonl.
         split: Split to read where the data has several.
         candidates: File of candidate phenotypes; by default those that occur in the data.
         extra_k: More cutoffs for retrieval; "scaled" means round(10 N / the task's `scaled_k`).
@@ -148,7 +148,7 @@ def evaluate(
     evaluation = Evaluation(results, pairs, predictions)
     if pairs is not None:
         write_predictions(output_dir / "predictions.jsonl", pairs, predictions)
-        write_report_if_possible(evaluation, Path(report_path or output_dir / "report.html"))
+    write_report_if_possible(evaluation, Path(report_path or output_dir / "report.html"))
     return evaluation
 
 
@@ -297,6 +297,12 @@ def write_report_if_possible(evaluation: Evaluation, path: Path) -> None:
     if missing:
         logger.warning("%s is not written: install %s (`pip install phenolip[eval]`).", path, " and ".join(missing))
         return
-    from phenolip.eval.report import write_report  # here, since it needs the packages above
+    # Imported here, since they need the packages above.
+    if evaluation.pairs is None:
+        from phenolip.eval.knowledge_report import write_knowledge_report
 
-    write_report(evaluation.results, evaluation.pairs, evaluation.predictions, path)
+        write_knowledge_report(evaluation.results, path)
+    else:
+        from phenolip.eval.report import write_report
+
+        write_report(evaluation.results, evaluation.pairs, evaluation.predictions, path)

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from phenolip.cli import compare as compare_command
+from phenolip.cli import eval as eval_command
 from phenolip.eval.run import evaluate
 from phenolip.exceptions import ConfigurationError
 from phenolip.ontology.text import is_held_out
@@ -65,3 +66,14 @@ def test_help_says_how_seeds_are_given(capsys):
     with pytest.raises(SystemExit):
         call("--help")
     assert "joined by commas" in " ".join(capsys.readouterr().out.split())
+
+
+def test_eval_prints_the_breakdown_when_asked(run_dirs, tmp_path, capsys):
+    parser = argparse.ArgumentParser()
+    eval_command.add_arguments(parser)
+    options = ["--model", "tfidf", "--task", "knowledge", "--hpo", run_dirs[0].parent / "hp.obo", "--output", tmp_path]
+    assert eval_command.run(parser.parse_args(list(map(str, options)))) == 0
+    assert "by system" not in (printed := capsys.readouterr().out) and "report.html" in printed
+    assert eval_command.run(parser.parse_args([*map(str, options), "--breakdown"])) == 0
+    rows = [line.split() for line in capsys.readouterr().out.split("by system")[1].splitlines()]
+    assert ["Sign0", "100.0", "100.0", "10"] in rows and ["2", "100.0", "100.0", "9"] in rows

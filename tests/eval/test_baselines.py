@@ -1,12 +1,15 @@
 """The TF-IDF baseline: unit rows, exact ties, the same ranking as a dense product, and a place on the command line."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
 from phenolip.eval.baselines import TfidfEncoder
+from phenolip.eval.knowledge_report import write_knowledge_report
 from phenolip.eval.metrics.ranking import rank_candidates
+from phenolip.eval.report import percent
 from phenolip.eval.run import evaluate, load_encoder
 from phenolip.exceptions import ConfigurationError
 from phenolip.ontology import PhenotypeOntology, PhenotypeTerm, Synonym
@@ -90,3 +93,24 @@ def test_the_baseline_needs_its_package(hpo, tmp_path, monkeypatch):
     monkeypatch.setattr("phenolip.eval.run.find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match="`model` tfidf needs scikit-learn"):
         evaluate("tfidf", "knowledge", None, tmp_path, hpo=hpo)
+
+
+def test_the_report_shows_every_part_and_escapes_what_is_data(hpo, tmp_path):
+    results = evaluate("tfidf", "knowledge", None, tmp_path, hpo=hpo).results
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<svg") == 2 and "<?xml" not in page
+    assert "Sign0 <b>" not in page and "Sign0 &lt;b&gt; (7)" in page
+    assert not re.search(r'(src|href)="(?!data:|#)', page.replace('xlink:href="#', 'href="#'))
+    assert "Depth 2" in page and percent(results["metrics"]["synonym_to_name_hit_at_1"]["value"]) in page
+    write_knowledge_report(results, tmp_path / "again" / "r.html")
+    assert (tmp_path / "again" / "r.html").read_text() == page
+
+
+def test_a_report_without_lay_synonyms_or_systems_is_whole(hpo, tmp_path):
+    results = evaluate("tfidf", "knowledge", None, tmp_path, hpo=hpo).results
+    assert "layperson_to_name_hit_at_1" not in results["metrics"]
+    results["breakdown"]["by_system"] = []
+    results["metrics"]["spearman_lin"] |= {"value": None, "ci95": [None, None]}
+    write_knowledge_report(results, tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text()
+    assert page.count("<svg") == 1 and "— to —" in page

@@ -200,7 +200,7 @@ def test_every_task_is_whole(name):
         ({"version": None}, "`version` must be int, got None"),
         ({"needs_data": "yes"}, "`needs_data` must be bool, got 'yes'"),
         ({"evaluators": {"recall": {}}}, "evaluator 'recall' must be one of retrieval"),
-        ({"evaluators": {"zero_shot": {"promts": []}}}, "`zero_shot` takes prompts, got 'promts'"),
+        ({"evaluators": {"zero_shot": {"promts": []}}}, "`zero_shot` takes prompts.*, got 'promts'"),
         ({"evaluators": {"knowledge": None}}, "`needs_data` must be false"),
     ],
 )
