@@ -65,7 +65,7 @@ setup(
     packages=["phenolip", *(f"phenolip.{name}" for name in SUBPACKAGES)],
     package_data={
         "phenolip": ["model_card.md", "LICENSE"],
-        "phenolip.train.configs": ["*.yaml"],
+        "phenolip.train.configs": ["*.yaml", "stage1/*.yaml"],
         "phenolip.eval": ["*.html", "*.jinja", "*.j2"],
         "phenolip.eval.tasks": ["*.yaml"],
     },

@@ -9,6 +9,8 @@ import torch.multiprocessing
 from torch.nn.parallel import DistributedDataParallel
 
 from phenolip.train.data import EpochPlan
+from phenolip.train.hierarchy import build_hierarchy
+from phenolip.train.losses.adasp import AdaSPLoss
 from phenolip.train.objective_stage1 import KnowledgeObjective
 
 BATCH_SIZE = 8
@@ -70,13 +72,33 @@ def test_stage2_on_two_processes_equals_one(build_objective, pair_samples, pair_
     assert_equal_to_one_process(build_objective(share_scale=share_scale).train(), batch, tmp_path)
 
 
-def test_stage1_on_two_processes_equals_one(tiny_model_dir, ontology, tmp_path):
+@pytest.mark.parametrize(("contrastive", "kind"), [(None, "none"), (AdaSPLoss(), "correlation")])
+def test_stage1_on_two_processes_equals_one(tiny_model_dir, ontology, tmp_path, contrastive, kind):
     from phenolip.modeling_phenolip import PhenoLIPModel
 
+    hierarchy = build_hierarchy(
+        kind,
+        ontology,
+        ontology.term_ids(),
+        similarity="lin",
+        target_temperature=0.1,
+        margin=0.5,
+        max_distance_edges=4,
+        withheld_fraction=0.2,
+    )
     encoder = PhenoLIPModel.from_pretrained(tiny_model_dir).text_model.eval()
     hpo_ids = ontology.term_ids()
     objective = KnowledgeObjective(
-        encoder, list(hpo_ids), ontology, temperature=0.07, learn_temperature=True, mask_relatives=True, chunk_size=3
+        encoder,
+        list(hpo_ids),
+        ontology,
+        temperature=0.07,
+        learn_temperature=True,
+        mask_relatives=True,
+        chunk_size=3,
+        contrastive=contrastive,
+        hierarchy=hierarchy,
+        hierarchy_weight=0.5,
     )
     generator = torch.Generator().manual_seed(0)
     batch = {
