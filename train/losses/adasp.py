@@ -32,7 +32,7 @@ class AdaSPLoss(nn.Module):
     Example:
         >>> embeds = torch.eye(2).repeat_interleave(2, dim=0)
         >>> round(AdaSPLoss()(embeds, torch.tensor([0, 0, 1, 1]), torch.tensor(4.0)).item(), 4)
-        0.2402
+        0.1315
     """
 
     def forward(
