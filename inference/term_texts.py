@@ -1,6 +1,6 @@
 """Embeddings of phenotypes from what the ontology says of them: name, synonyms, definition, in prompts."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from phenolip.ontology.graph import PhenotypeOntology
 from phenolip.ontology.text import knowledge_texts
 
 # The name counts as much as all other texts together, however many synonyms there are. Ours: a term's synonyms are a
-# few wordings of one thing, and a definition speaks of more than what an image shows.
+# few wordings of one thing, and a definition speaks of more than what an image shows. docs/inference.md: the choice.
 TEXT_WEIGHTS = {"name": 1.0, "synonyms": 0.5, "definition": 0.5}
 NAME_ONLY = ("name",)
 _KINDS = {"name": "name", "synonym": "synonyms", "definition": "definition"}
@@ -55,11 +55,12 @@ def embed_terms(
     *,
     texts: Collection[str] = NAME_ONLY,
     prompts: Sequence[str] = ("{}",),
+    weights: Mapping[str, float] = TEXT_WEIGHTS,
 ) -> NDArray:
     """Unit-norm embeddings of terms from their texts in prompts.
 
     A name or synonym is embedded as the mean over the prompts, the synonyms of a term as the mean of theirs, and the
-    term as the unit-norm weighted sum of the kinds it has, by `TEXT_WEIGHTS`. A definition is a sentence of its own
+    term as the unit-norm weighted sum of the kinds it has. A definition is a sentence of its own
     and is encoded bare. With the name alone this is the usual prompt ensemble (Radford et al. 2021, 3.1.4); synonyms,
     definitions and the weights are ours.
 
@@ -69,6 +70,7 @@ def embed_terms(
         hpo_ids: P terms.
         texts: Kinds to use, of ``name``, ``synonyms`` and ``definition``; ``name`` must be among them.
         prompts: Templates, each with one ``{}``.
+        weights: What each kind counts, above 0.
 
     Shapes (P terms, D width): returns (P, D), float32.
 
@@ -85,7 +87,7 @@ def embed_terms(
     for row, kinds in enumerate(per_term):
         for kind, wordings in kinds.items():
             templates = ("{}",) if kind == "definition" else prompts
-            weight = TEXT_WEIGHTS[kind] / (len(wordings) * len(templates))
+            weight = weights[kind] / (len(wordings) * len(templates))
             written += [template.replace("{}", wording) for wording in wordings for template in templates]
             entries += [(row, weight)] * (len(wordings) * len(templates))
     embeds = np.asarray(encode_texts(written))

@@ -41,6 +41,10 @@ def test_the_whole_ensemble_equals_the_plain_sum(diamond):
         + 0.5 * vector("A cataract is an opacity of the lens.")
     )
     np.testing.assert_allclose(embeds[1], expected / np.linalg.norm(expected), atol=1e-6)
+    weights = {"name": 1.0, "definition": 3.0}
+    heavy = embed_terms(encode, diamond, [CATARACT], texts=list(weights), prompts=PROMPTS, weights=weights)[0]
+    expected = in_prompts("Cataract") + 3 * vector("A cataract is an opacity of the lens.")
+    np.testing.assert_allclose(heavy, expected / np.linalg.norm(expected), atol=1e-6)
     alone = in_prompts("Abnormal lens morphology")  # a term that has a name only
     np.testing.assert_allclose(embeds[0], alone / np.linalg.norm(alone), atol=1e-6)
     assert embeds.dtype == np.float32
