@@ -110,12 +110,13 @@ def _cutoff(text: str) -> int | str:
 
 
 def _table(results: dict[str, Any]) -> str:
-    lines = [f"{'metric':36s} {'value':>7s}  {'95 % interval':>15s}  {'chance':>6s}  {'n':>7s}"]
+    width = max(36, *map(len, results["metrics"]))
+    lines = [f"{'metric':{width}s} {'value':>7s}  {'95 % interval':>15s}  {'chance':>6s}  {'n':>7s}"]
     for name, metric in results["metrics"].items():
         in_percent = any(part in name for part in _SHOWN_IN_PERCENT)
         value, low, high = (_text(number, in_percent) for number in (metric["value"], *metric["ci95"]))
         chance = _text(results["chance"].get(name), in_percent)
-        lines.append(f"{name:36s} {value:>7s}  {low:>6s} – {high:>6s}  {chance:>6s}  {metric['n']:7,d}")
+        lines.append(f"{name:{width}s} {value:>7s}  {low:>6s} – {high:>6s}  {chance:>6s}  {metric['n']:7,d}")
     lines.append("Rates are in percent, correlations from -1 to 1.")
     return "\n".join(lines) + "\n"
 
