@@ -90,9 +90,12 @@ class TermHierarchy:
             raise ConfigurationError(f"`k` must be at least 1, got {k}.")
         scores = self._checked(scores)
         first = np.argsort(self.num_ancestors, kind="stable")  # an ancestor has fewer than its descendants
-        best = first[np.argsort(-scores[:, first], axis=1, kind="stable")[:, :k]]
         predicted = np.zeros(scores.shape, bool)
-        np.put_along_axis(predicted, best, True, axis=1)
+        chunk = max(1, CHUNK_VALUES // scores.shape[1])
+        for start in range(0, len(scores), chunk):
+            rows = slice(start, start + chunk)
+            best = first[np.argsort(-scores[rows][:, first], axis=1, kind="stable")[:, :k]]
+            np.put_along_axis(predicted[rows], best, True, axis=1)
         return (predicted != self.propagate_up(predicted)).any(axis=1)
 
     def _reduce(self, scores: NDArray, function: np.ufunc, groups: NDArray, members: NDArray) -> NDArray:
