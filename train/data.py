@@ -16,21 +16,34 @@ from torch.utils.data import DataLoader
 
 from phenolip.datasets_scripts.images import decode_image
 from phenolip.exceptions import ConfigurationError, DataError
+from phenolip.train.row_orders import RowOrder, ShuffledOrder
 
 Key = tuple[int, int]  # epoch, row
 
 
 class EpochPlan:
-    """Shuffled batches of row numbers, split evenly over processes; the rows left over by an epoch are dropped.
+    """Batches of row numbers, split evenly over processes; the rows left over by an epoch are dropped.
 
     Args:
         num_rows: Rows in the data.
         batch_size: Rows of one batch over all processes; lowered to `num_rows` where the data is smaller.
         seed: With the epoch, fixes the order.
         rank, world_size: This process and how many there are.
+        order: Which rows an epoch takes, and in which order; by default all of them, shuffled.
     """
 
-    def __init__(self, num_rows: int, batch_size: int, *, seed: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self,
+        num_rows: int,
+        batch_size: int,
+        *,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        order: RowOrder | None = None,
+    ) -> None:
+        self.order = order or ShuffledOrder(num_rows, seed=seed)
+        num_rows = self.order.num_rows
         if num_rows < 2:
             raise DataError(f"Contrastive training needs at least 2 rows, got {num_rows}.")
         self.num_rows = num_rows
@@ -53,7 +66,7 @@ class EpochPlan:
 
     def _order(self, epoch: int) -> np.ndarray:
         if getattr(self, "_cached_epoch", None) != epoch:
-            self._cached_order = np.random.default_rng([self.seed, epoch]).permutation(self.num_rows)
+            self._cached_order = self.order(epoch)
             self._cached_epoch = epoch
         return self._cached_order
 
@@ -91,6 +104,7 @@ class ImageTextPairs:
     Args:
         rows: Table from `load_pairs`.
         image_size: Side of the square image in pixels.
+        first_image_size, num_first_epochs: Another, smaller side in the first epochs, which then take less time.
         min_crop_area: Smallest share of the image that a random crop keeps; 1 switches cropping off. Images are never
             mirrored: laterality is a finding.
         color_jitter: Largest relative change of brightness and contrast.
@@ -98,9 +112,18 @@ class ImageTextPairs:
     """
 
     def __init__(
-        self, rows: Dataset, *, image_size: int, min_crop_area: float, color_jitter: float, seed: int
+        self,
+        rows: Dataset,
+        *,
+        image_size: int,
+        min_crop_area: float,
+        color_jitter: float,
+        seed: int,
+        first_image_size: int | None = None,
+        num_first_epochs: int = 0,
     ) -> None:
         self.rows, self.image_size, self.seed = rows, image_size, seed
+        self.first_image_size, self.num_first_epochs = first_image_size or image_size, num_first_epochs
         self.min_crop_area, self.color_jitter = min_crop_area, color_jitter
 
     def __len__(self) -> int:
@@ -110,9 +133,10 @@ class ImageTextPairs:
         epoch, row = key
         rng = np.random.default_rng([self.seed, epoch, row])
         image = decode_image(self.rows[row]["image"])
-        return {"row": row, "image": self.augment(image, rng)}
+        image_size = self.first_image_size if epoch < self.num_first_epochs else self.image_size
+        return {"row": row, "image": self.augment(image, rng, image_size)}
 
-    def augment(self, image: Image.Image, rng: np.random.Generator) -> np.ndarray:
+    def augment(self, image: Image.Image, rng: np.random.Generator, image_size: int) -> np.ndarray:
         """Random crop of the frame, resized to a square, with brightness and contrast changed: (S, S, 3) uint8."""
         width, height = image.size
         area = rng.uniform(self.min_crop_area, 1.0)
@@ -120,7 +144,7 @@ class ImageTextPairs:
         share_x, share_y = min(1.0, np.sqrt(area) * stretch), min(1.0, np.sqrt(area) / stretch)
         left, top = rng.uniform(0, 1 - share_x) * width, rng.uniform(0, 1 - share_y) * height
         box = (left, top, left + share_x * width, top + share_y * height)
-        resized = image.resize((self.image_size, self.image_size), Image.Resampling.BICUBIC, box=box)
+        resized = image.resize((image_size, image_size), Image.Resampling.BICUBIC, box=box)
         pixels = np.asarray(resized, dtype=np.float32)
         if self.color_jitter:
             brightness, contrast = 1 + rng.uniform(-self.color_jitter, self.color_jitter, size=2)
