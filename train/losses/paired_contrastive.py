@@ -1,4 +1,4 @@
-"""Symmetric InfoNCE over matched pairs of embeddings, with known duplicates left out of the negatives."""
+"""Symmetric InfoNCE over matched pairs of embeddings, with duplicates left out and soft matches if there are any."""
 
 import torch
 import torch.nn.functional as F
@@ -15,13 +15,18 @@ class PairedContrastiveLoss(nn.Module):
         mask_duplicates: Leave a row out of the negatives of another when they share any of their `group_ids`
             (the same caption, the same image); False gives the plain loss.
 
+    With `fit`, the target of a row is (1 - fit_weight) on its partner plus fit_weight spread over all rows in
+    proportion to `fit`; pairs that are not `known` are left out like duplicates.
+
     Shapes (N rows of the whole batch, D width, G kinds of group):
         left_embeds, right_embeds: (N, D), unit norm. scale: scalar, multiplies cosine similarity.
-        group_ids: (N, G) integers, or None. returns: scalar in nats, mean over rows and both directions.
+        group_ids: (N, G) integers, or None. fit: (N, N) in [0, 1], left along the rows, or None. known: (N, N) bool.
+        returns: scalar in nats, mean over rows and both directions.
 
-    Relations: without duplicates, CLIP's loss.
+    Relations: without duplicates and fit, CLIP's loss.
     Source: Radford et al. 2021, arXiv 2103.00020, for InfoNCE in both directions; PhenoLIP (arXiv 2602.06184) for its
-        use as L_m and L_kd. Leaving duplicates out is ours.
+        use as L_m and L_kd. Leaving duplicates out and mixing `fit` into the target are
+        ours.
 
     Example:
         >>> eye = torch.eye(4)
@@ -39,12 +44,33 @@ class PairedContrastiveLoss(nn.Module):
         right_embeds: torch.Tensor,
         scale: torch.Tensor,
         group_ids: torch.Tensor | None = None,
+        fit: torch.Tensor | None = None,
+        known: torch.Tensor | None = None,
+        fit_weight: float = 0.0,
     ) -> torch.Tensor:
         logits = scale * left_embeds.float() @ right_embeds.float().T  # (N, N)
+        excluded = torch.zeros_like(logits, dtype=torch.bool)
         if self.mask_duplicates and group_ids is not None:
-            logits = logits.masked_fill(duplicate_mask(group_ids), float("-inf"))
-        matches = torch.arange(len(logits), device=logits.device)
-        return (F.cross_entropy(logits, matches) + F.cross_entropy(logits.T, matches)) / 2
+            excluded = duplicate_mask(group_ids)
+        if known is not None:
+            own = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
+            excluded = excluded | ~(known | own)
+        logits = logits.masked_fill(excluded, float("-inf"))
+        if fit is None or not fit_weight:
+            matches = torch.arange(len(logits), device=logits.device)
+            return (F.cross_entropy(logits, matches) + F.cross_entropy(logits.T, matches)) / 2
+        fit = fit.masked_fill(excluded, 0.0)
+        return (_mixed_entropy(logits, fit, fit_weight) + _mixed_entropy(logits.T, fit.T, fit_weight)) / 2
+
+
+def _mixed_entropy(logits: torch.Tensor, fit: torch.Tensor, fit_weight: float) -> torch.Tensor:
+    """Cross-entropy against (1 - fit_weight) identity + fit_weight fit, each row of `fit` made to sum to 1."""
+    own = torch.eye(len(fit), device=fit.device)
+    total = fit.sum(dim=1, keepdim=True)
+    spread = torch.where(total > 0, fit / total.clamp(min=torch.finfo(fit.dtype).tiny), own)  # no fit: all on itself
+    target = (1 - fit_weight) * own + fit_weight * spread
+    log_probability = logits.log_softmax(dim=1)
+    return -(target * log_probability.masked_fill(target == 0, 0.0)).sum(dim=1).mean()
 
 
 def duplicate_mask(group_ids: torch.Tensor) -> torch.Tensor:

@@ -5,17 +5,19 @@ from torch import nn
 
 
 class PhenotypeNameLoss(nn.Module):
-    """Softmax of an image over the names of all training phenotypes, and of a name over the images of the batch.
+    """Softmax of an image over the names of all candidate phenotypes, and of a name over the images of the batch.
 
     Costs one N x C product. It closes the gap between captions, which the contrastive loss sees, and bare
-    names, which zero-shot classification and image-phenotype retrieval use.
+    names, which zero-shot classification and image-phenotype retrieval use. With the teacher's embeddings of the names
+    it is the distillation form `anchors`.
 
     Shapes (N images of the whole batch, C candidate names, D width):
         image_embeds: (N, D), name_embeds: (C, D), unit norm. scale: scalar.
-        labels: (N, C) bool, True where a phenotype is in the image; rows may be empty.
+        values: (N, C) bool or in [0, 1], how far a phenotype is in the image; rows may be empty.
+        valid: (N, C) bool or None, False where it is not known and the pair is left out of both softmaxes.
         returns: scalar in nats: mean over images with a label, plus mean over names with an image, halved.
 
-    An image's target is uniform over its labels; so is a name's over its images.
+    An image's target is its values, made to sum to 1; so is a name's over its images.
     Relations: with one label per image, the first half is plain cross-entropy over the names.
     Source: ours; the paper trains on captions alone.
 
@@ -26,15 +28,26 @@ class PhenotypeNameLoss(nn.Module):
     """
 
     def forward(
-        self, image_embeds: torch.Tensor, name_embeds: torch.Tensor, scale: torch.Tensor, labels: torch.Tensor
+        self,
+        image_embeds: torch.Tensor,
+        name_embeds: torch.Tensor,
+        scale: torch.Tensor,
+        values: torch.Tensor,
+        valid: torch.Tensor | None = None,
     ) -> torch.Tensor:
         logits = scale * image_embeds.float() @ name_embeds.float().T  # (N, C)
-        return (_soft_cross_entropy(logits, labels) + _soft_cross_entropy(logits.T, labels.T)) / 2
+        values = values.float()
+        if valid is not None:
+            logits = logits.masked_fill(~valid, float("-inf"))
+            values = values.masked_fill(~valid, 0.0)
+        return (_soft_cross_entropy(logits, values) + _soft_cross_entropy(logits.T, values.T)) / 2
 
 
-def _soft_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy against the uniform distribution over each row's labels, mean over the rows that have one."""
-    num_labels = labels.sum(dim=1)
-    log_probability = logits.log_softmax(dim=1)
-    per_row = -log_probability.masked_fill(~labels, 0.0).sum(dim=1) / num_labels.clamp(min=1)
-    return per_row.sum() / (num_labels > 0).sum().clamp(min=1)
+def _soft_cross_entropy(logits: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy against each row's values made to sum to 1, mean over the rows that have any."""
+    total = values.sum(dim=1)
+    has_target = total > 0
+    log_probability = logits[has_target].log_softmax(dim=1)
+    target = values[has_target] / total[has_target].unsqueeze(1)
+    per_row = -(target * log_probability.masked_fill(target == 0, 0.0)).sum(dim=1)
+    return per_row.sum() / has_target.sum().clamp(min=1)
