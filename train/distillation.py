@@ -1,0 +1,98 @@
+"""What the frozen teacher gives: the forms of distillation behind one interface, and the way into its space."""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from phenolip.train.losses.cosine import CosineLoss
+from phenolip.train.losses.paired_contrastive import PairedContrastiveLoss
+from phenolip.train.losses.phenotype_name import PhenotypeNameLoss
+from phenolip.train.losses.relational import RelationalLoss
+
+FORMS = {
+    "contrastive": "caption against the teacher's embedding of it, the other captions as negatives (the paper's L_kd)",
+    "cosine": "caption towards the teacher's embedding of it, without negatives",
+    "relational": "image-caption similarities of a batch follow those of its captions in the teacher's space",
+    "anchors": "image against the teacher's embeddings of all training phenotypes, its own as targets",
+    "names": "each phenotype's name against the teacher's embedding of it, the other names as negatives",
+}
+
+
+class KnowledgeDistillation(nn.Module):
+    """Weighted forms of distillation from one frozen teacher.
+
+    The student meets the teacher in the teacher's space: through one linear projection for images, captions and names
+    where the widths differ, else directly.
+
+    Args:
+        forms: Name -> weight, of `FORMS`.
+        width: Width of the student's embeddings.
+        knowledge_dim: Width of the teacher's.
+        log_scale: Initial logarithm of the inverse temperature, or None to share the student's (KEP).
+
+    Source: `contrastive` is PhenoLIP's (arXiv 2602.06184), the projection where widths differ KEP's; the other forms
+        and their combination are ours.
+    """
+
+    def __init__(self, forms: Mapping[str, float], *, width: int, knowledge_dim: int, log_scale: float | None) -> None:
+        super().__init__()
+        self.forms = dict(forms)
+        # Cosine and relational distillation have no temperature of their own.
+        needs_scale = not forms.keys() <= {"cosine", "relational"}
+        own_scale = log_scale is not None and needs_scale
+        self.log_scale = nn.Parameter(torch.tensor(float(log_scale))) if own_scale else None
+        needs_space = not forms.keys() <= {"relational"}
+        if needs_space and width != knowledge_dim:
+            self.projection = nn.Linear(width, knowledge_dim, bias=False)
+            nn.init.normal_(self.projection.weight, std=width**-0.5)
+        else:
+            self.projection = nn.Identity()
+        self.contrastive, self.cosine = PairedContrastiveLoss(), CosineLoss()
+        self.relational, self.anchors = RelationalLoss(), PhenotypeNameLoss()
+
+    def forward(
+        self,
+        image_embeds: torch.Tensor,
+        text_embeds: torch.Tensor,
+        name_embeds: torch.Tensor | None,
+        batch: Mapping[str, torch.Tensor],
+        *,
+        scale: torch.Tensor,
+        own_scale: torch.Tensor,
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The weighted sum of the forms, and each of them.
+
+        Args:
+            image_embeds, text_embeds: Of the whole batch.
+            name_embeds: Of the candidate phenotypes; needed by `names`.
+            batch: Entries of the whole batch: group_ids (N, G), knowledge_embeds (N, K), and where the form needs them
+                knowledge_names (C, K), labels or label_values (N, C), label_valid (N, C).
+            scale: The student's inverse temperature.
+            own_scale: That of `contrastive`, `anchors` and `names`; `scale` again where it is shared.
+
+        Shapes (N rows, C candidates, D width, K teacher's width): image_embeds, text_embeds (N, D), name_embeds
+            (C, D); returns scalars in nats (cosine: no unit).
+        """
+        losses: dict[str, torch.Tensor] = {}
+        for form in self.forms:
+            if form == "contrastive":
+                same_caption = batch["group_ids"][:, :1]
+                student = self._to_teacher(text_embeds)
+                losses[form] = self.contrastive(student, batch["knowledge_embeds"], own_scale, same_caption)
+            elif form == "cosine":
+                losses[form] = self.cosine(self._to_teacher(text_embeds), batch["knowledge_embeds"])
+            elif form == "relational":
+                losses[form] = self.relational(image_embeds, text_embeds, batch["knowledge_embeds"], scale)
+            elif form == "anchors":
+                values, valid = batch.get("label_values", batch["labels"]), batch.get("label_valid")
+                student = self._to_teacher(image_embeds)
+                losses[form] = self.anchors(student, batch["knowledge_names"], own_scale, values, valid)
+            else:
+                losses[form] = self.contrastive(self._to_teacher(name_embeds), batch["knowledge_names"], own_scale)
+        total = sum(self.forms[form] * loss for form, loss in losses.items())
+        return total, losses
+
+    def _to_teacher(self, embeds: torch.Tensor) -> torch.Tensor:
+        return F.normalize(self.projection(embeds), dim=-1)
