@@ -37,33 +37,40 @@ class PairCollator:
     """Stage 2: samples of `ImageTextPairs` -> the batch that `ImageTextObjective` takes.
 
     Args:
-        columns: Name -> one entry per row of the data, such as group_ids (N, 2) or knowledge_embeds (N, D).
-        labels: Row numbers -> (n, C) bool; None without the name loss.
+        columns: Name -> one entry per row of the data, such as group_ids (N, G) or knowledge_embeds (N, D).
+        targets: Row numbers -> labels (n, C) and what goes with them; None where no loss looks at phenotypes.
         captions: Caption of every row, tokenised here; None where `columns` holds caption_pooled.
         tokenize: Tokeniser of the captions.
         constants: Tensors that go into every batch as they are, such as name_pooled (C, D).
+
+    Samples of `ImageTextPairs` give pixels (n, 3, S, S), those of `CachedViews` image_pooled (n, D).
     """
 
     def __init__(
         self,
         columns: dict[str, np.ndarray],
         *,
-        labels: Callable[[list[int]], torch.Tensor] | None = None,
+        targets: Callable[[list[int]], dict[str, torch.Tensor]] | None = None,
         captions: list[str] | None = None,
         tokenize: TextTokenizer | None = None,
         constants: dict[str, torch.Tensor] | None = None,
     ) -> None:
-        self.columns, self.labels, self.captions = columns, labels, captions
+        self.columns, self.targets, self.captions = columns, targets, captions
         self.tokenize, self.constants = tokenize, constants or {}
 
     def __call__(self, samples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         rows = [sample["row"] for sample in samples]
-        pixels = torch.from_numpy(np.stack([sample["image"] for sample in samples])).permute(0, 3, 1, 2)
-        batch = {"pixels": pixels, **self.constants}
+        batch = {**_images(samples), **self.constants}
         batch |= {name: torch.from_numpy(np.asarray(column[rows])) for name, column in self.columns.items()}
-        if self.labels is not None:
-            batch["labels"] = self.labels(rows)
+        if self.targets is not None:
+            batch |= self.targets(rows)
         if self.captions is not None:
             tokens = self.tokenize([self.captions[row] for row in rows])
             batch |= {f"caption_{name}": tensor for name, tensor in tokens.items()}
         return batch
+
+
+def _images(samples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    if "image_pooled" in samples[0]:
+        return {"image_pooled": torch.from_numpy(np.stack([sample["image_pooled"] for sample in samples]))}
+    return {"pixels": torch.from_numpy(np.stack([sample["image"] for sample in samples])).permute(0, 3, 1, 2)}

@@ -1,5 +1,6 @@
-"""What a Stage 2 batch holds beside pixels: captions and names (tokens or cached features), teacher, labels."""
+"""What a Stage 2 batch holds beside images: captions and names (tokens or cached features), teacher, targets."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from phenolip.modeling_phenolip import PhenoLIPModel
 from phenolip.train.collator import PairCollator, TextTokenizer
 from phenolip.train.targets.identity import duplicate_groups
-from phenolip.train.targets.multi_hot import MultiHotTargets
+from phenolip.train.targets.phenotype_targets import PhenotypeTargets
 from phenolip.train.teacher import TextFeatureStore, encode_texts, load_teacher, module_fingerprint
 
 
@@ -35,8 +36,9 @@ def build_pair_inputs(
     tokenizer: PreTrainedTokenizerBase,
     rows: Dataset,
     *,
-    names: list[str] | None,
-    labels: MultiHotTargets | None,
+    names: Sequence[str],
+    targets: PhenotypeTargets | None,
+    student_names: bool,
     teacher_path: str | None,
     freeze_text: bool,
     max_length: int,
@@ -48,33 +50,37 @@ def build_pair_inputs(
         model: On the device that encodes.
         tokenizer: Of its text tower.
         rows: Table from `load_pairs`.
-        names, labels: Candidate phenotypes and which rows show them; None without the name loss.
+        names: Names of the candidate phenotypes, in the order of the targets' columns.
+        targets: Which candidates each row shows; None where no loss looks at phenotypes.
+        student_names: The student's text tower reads the names too.
         teacher_path: Stage 1 folder, or None.
         freeze_text: The text tower is not trained, so that its outputs are constants too.
         max_length: Longest caption in tokens.
         cache_dir: Where the features of frozen encoders are kept.
     """
     captions = list(rows["caption"])
-    columns: dict[str, np.ndarray] = {"group_ids": duplicate_groups(captions, rows["sha256"])}
+    columns: dict[str, np.ndarray] = {"group_ids": duplicate_groups(captions, rows["sha256"], rows["group_id"])}
     constants: dict[str, torch.Tensor] = {}
     tokenize = TextTokenizer(tokenizer, max_length)
     knowledge_dim, fingerprint = 0, ""
     if teacher_path is not None:
         teacher, teacher_tokenize = load_teacher(teacher_path, max_length)
         teacher.to(next(model.parameters()).device)
-        store = _store(cache_dir, teacher, teacher_tokenize, "text_embeds", "teacher on captions")
+        store = _store(cache_dir, teacher, teacher_tokenize, "text_embeds", "teacher")
         columns["knowledge_embeds"] = store.features(captions)
+        if targets is not None:
+            constants["knowledge_names"] = torch.from_numpy(store.features(names))
         knowledge_dim = columns["knowledge_embeds"].shape[1]
         fingerprint = module_fingerprint(teacher)
     if freeze_text:
         store = _store(cache_dir, model.text_model, tokenize, "pooler_output", "frozen text tower")
         columns["caption_pooled"] = store.features(captions)
-        if names is not None:
+        if student_names:
             constants["name_pooled"] = torch.from_numpy(store.features(names))
-        return PairInputs(PairCollator(columns, labels=labels, constants=constants), knowledge_dim, fingerprint)
-    if names is not None:
-        constants |= {f"name_{key}": tensor for key, tensor in tokenize(names).items()}
-    collate = PairCollator(columns, labels=labels, captions=captions, tokenize=tokenize, constants=constants)
+        return PairInputs(PairCollator(columns, targets=targets, constants=constants), knowledge_dim, fingerprint)
+    if student_names:
+        constants |= {f"name_{key}": tensor for key, tensor in tokenize(list(names)).items()}
+    collate = PairCollator(columns, targets=targets, captions=captions, tokenize=tokenize, constants=constants)
     return PairInputs(collate, knowledge_dim, fingerprint)
 
 

@@ -12,23 +12,37 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from accelerate import Accelerator
 from datasets import Dataset
 
 from phenolip.datasets_scripts.load import load_pairs
 from phenolip.datasets_scripts.tables import data_revision
-from phenolip.exceptions import ConfigurationError
+from phenolip.exceptions import ConfigurationError, near_matches
 from phenolip.modeling_phenolip import PhenoLIPModel
+from phenolip.ontology.graph import PhenotypeOntology
 from phenolip.ontology.reader import load_ontology
 from phenolip.processing_phenolip import PhenoLIPProcessor
 from phenolip.provenance import write_json
 from phenolip.train.arguments import RunArguments, parse, require, setting
 from phenolip.train.data import EpochPlan, ImageTextPairs
+from phenolip.train.distillation import FORMS
 from phenolip.train.entry import run_entry_point, write_run_record
+from phenolip.train.image_features import CachedViews, cached_image_features
 from phenolip.train.loop import TrainingLoop, build_accelerator
 from phenolip.train.objective_stage2 import ImageTextObjective
 from phenolip.train.pair_inputs import build_pair_inputs
+from phenolip.train.row_orders import BalancedOrder, LengthGroupedOrder, RowOrder, SiblingOrder
+from phenolip.train.targets.closure import ClosureTargets
+from phenolip.train.targets.lin import LinTargets
 from phenolip.train.targets.multi_hot import MultiHotTargets
-from phenolip.train.towers import build_preset, choose_attention, freeze_batch_norm
+from phenolip.train.targets.phenotype_targets import PhenotypeTargets, distinct_labels
+from phenolip.train.towers import (
+    build_preset,
+    choose_attention,
+    freeze_batch_norm,
+    freeze_first_blocks,
+    reset_weights,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -49,12 +63,24 @@ class ModelArguments:
     chunk_size: int = setting(32, help="Captions encoded together, each chunk padded to its own longest.")
     init_from_teacher: bool = setting(False, help="The text tower starts as the Stage 1 encoder.")
     freeze_text: bool = setting(False, help="Train the text projection only; the tower's outputs are cached.")
+    random_vision: bool = setting(False, help="The vision tower starts from random weights.")
+    vision_blocks: int | None = setting(None, help="Last blocks of the vision tower to train; 0 none, by default all.")
+    cached_views: int = setting(
+        0, help="Augmented views of each image to encode once; for a frozen vision tower (`vision_blocks: 0`)."
+    )
     freeze_batch_norm: bool = setting(True, help="Keep BatchNorm statistics; exact over processes.")
     gradient_checkpointing: bool = setting(False, help="Less memory, about a third more time.")
 
     def __post_init__(self) -> None:
         for name in ("image_size", "chunk_size"):
             require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
+        require(self.cached_views >= 0, "cached_views", "0 or above", self.cached_views)
+        require(
+            not self.cached_views or self.vision_blocks == 0,
+            "vision_blocks",
+            "0 where `cached_views` is given",
+            self.vision_blocks,
+        )
 
 
 @dataclass
@@ -67,6 +93,18 @@ class DataArguments:
     max_bad_fraction: float = setting(0.01, help="Share of corrupt rows that may be skipped before the run stops.")
     min_crop_area: float = setting(0.6, help="Smallest share of the image that a random crop keeps.")
     color_jitter: float = setting(0.2, help="Largest relative change of brightness and contrast.")
+    first_image_size: int | None = setting(
+        None, help="Smaller side in pixels of the first epochs, which take less time."
+    )
+    num_first_epochs: int = setting(0, help="Epochs at `first_image_size`.")
+    order: Literal["shuffled", "balanced", "length", "siblings"] = setting(
+        "shuffled",
+        help="Rows of an epoch: shuffled; balanced = at most `rows_per_phenotype` of each; length = captions of a "
+        "batch about equally long; siblings = rows of sibling phenotypes in one batch, hard negatives.",
+    )
+    rows_per_phenotype: int = setting(20, help="Cap of `order: balanced`.")
+    siblings_per_group: int = setting(4, help="Rows that `order: siblings` puts together.")
+    feature_cache: str | None = setting(None, help="Folder for features of frozen towers; by default in `output_dir`.")
 
     def __post_init__(self) -> None:
         require(0 <= self.max_bad_fraction <= 1, "max_bad_fraction", "between 0 and 1", self.max_bad_fraction)
@@ -76,22 +114,75 @@ class DataArguments:
 
 @dataclass
 class LossArguments:
-    """L = L_m + knowledge_weight * L_kd + name_weight * L_name."""
+    """L = L_m + knowledge_weight * (sum of distillation forms) + name_weight * L_name."""
 
     knowledge_encoder: str | None = setting(None, help="Stage 1 folder; needed where `knowledge_weight` is above 0.")
-    knowledge_weight: float = setting(0.3, help="lambda: caption against the frozen teacher (KEP's 0.3).")
-    share_scale: bool = setting(False, help="L_kd uses the temperature of L_m (KEP).")
+    knowledge_weight: float = setting(0.3, help="lambda: what the frozen teacher says (KEP's 0.3); 0 leaves it out.")
+    distillation: list[str] = setting(
+        ["contrastive"],
+        help="Forms, each `name` or `name=weight`: "
+        + "; ".join(f"{name} = {text}" for name, text in FORMS.items())
+        + ".",
+    )
+    share_scale: bool = setting(False, help="Distillation uses the temperature of L_m (KEP).")
     name_weight: float = setting(0.0, help="mu: image against the names of its HPO ids; 0 is the paper.")
-    mask_duplicates: bool = setting(True, help="Rows of one caption or one image are not each other's negatives.")
+    targets: Literal["multi_hot", "closure", "lin"] = setting(
+        "multi_hot",
+        help="Phenotypes that an image shows: its labels; closure = their informative ancestors too, descendants left "
+        "open (true-path rule); lin = others in proportion to Lin similarity.",
+    )
+    closure_information: float = setting(5.0, help="Least information content, in nats, of an ancestor in `closure`.")
+    lin_sharpness: float = setting(4.0, help="Power of Lin similarity in `lin`.")
+    caption_target_weight: float = setting(
+        0.0, help="Share of L_m's target for captions whose phenotypes fit by `targets`; 0 = identity (CLIP)."
+    )
+    mask_duplicates: bool = setting(
+        True, help="Rows of one caption, image, case or article are not each other's negatives."
+    )
 
     def __post_init__(self) -> None:
-        for name in ("knowledge_weight", "name_weight"):
+        for name in ("knowledge_weight", "name_weight", "closure_information"):
             require(getattr(self, name) >= 0, name, "0 or above", getattr(self, name))
+        require(self.lin_sharpness > 0, "lin_sharpness", "above 0", self.lin_sharpness)
+        require(
+            0 <= self.caption_target_weight <= 1,
+            "caption_target_weight",
+            "between 0 and 1",
+            self.caption_target_weight,
+        )
         if self.knowledge_weight and not self.knowledge_encoder:
             raise ConfigurationError(
                 "`knowledge_encoder` must name a Stage 1 folder where `knowledge_weight` is above 0, got none; "
                 "train one with train/stage1.py or set `knowledge_weight: 0`."
             )
+        self.forms()
+
+    def forms(self) -> dict[str, float]:
+        """Name -> weight of the forms of distillation; empty where the teacher is left out.
+
+        Raises:
+            ConfigurationError: A form is unknown, named twice, or its weight is no number above 0.
+        """
+        forms: dict[str, float] = {}
+        for entry in self.distillation:
+            name, _, weight = entry.partition("=")
+            if name not in FORMS:
+                raise ConfigurationError(
+                    f"`distillation` must hold forms among {', '.join(FORMS)}, got '{name}'."
+                    f"{near_matches(name, FORMS)}"
+                )
+            require(name not in forms, "distillation", "each form once", entry)
+            try:
+                forms[name] = float(weight or 1)
+            except ValueError:
+                forms[name] = 0.0
+            require(0 < forms[name] < float("inf"), "distillation", "forms with a weight above 0", entry)
+        return forms if self.knowledge_weight else {}
+
+    @property
+    def needs_targets(self) -> bool:
+        """Whether a loss looks at the rows' phenotypes."""
+        return bool(self.name_weight or self.caption_target_weight or {"anchors", "names"} & self.forms().keys())
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -109,39 +200,41 @@ def main(argv: list[str] | None = None) -> None:
             max_bad_fraction=data_args.max_bad_fraction,
             bad_rows_path=output_dir / "bad_rows.jsonl",
         )
-    targets = MultiHotTargets(rows["hpo_ids"])
-    names = {hpo_id: ontology[hpo_id].name for hpo_id in targets.candidate_ids}
-    if loss_args.name_weight and not names:
-        logger.warning("`name_weight` is taken as 0: no row of %s has an HPO id.", data_args.data)
-        loss_args.name_weight = 0.0
+    if loss_args.needs_targets and not any(rows["hpo_ids"]):
+        raise ConfigurationError(
+            f"No row of {data_args.data} has an HPO id; set `name_weight: 0`, `caption_target_weight: 0` and a "
+            "`distillation` without anchors and names."
+        )
+    targets = _build_targets(rows, ontology, loss_args) if loss_args.needs_targets else None
     model, processor = _build_model(model_args, loss_args, accelerator.device)
+    cache_dir = Path(data_args.feature_cache or output_dir / "features")
     with accelerator.main_process_first():
         inputs = build_pair_inputs(
             model,
             processor.tokenizer,
             rows,
-            names=list(names.values()) if loss_args.name_weight else None,
-            labels=targets if loss_args.name_weight else None,
+            names=[ontology[hpo_id].name for hpo_id in targets.candidate_ids] if targets else [],
+            targets=targets,
+            student_names=bool(loss_args.name_weight) or "names" in loss_args.forms(),
             teacher_path=loss_args.knowledge_encoder if loss_args.knowledge_weight else None,
             freeze_text=model_args.freeze_text,
             max_length=processor.tokenizer.model_max_length,
-            cache_dir=output_dir / "text_features",
+            cache_dir=cache_dir,
         )
+        samples = _build_samples(rows, model, processor, model_args, data_args, run.seed, accelerator, cache_dir)
     objective = _build_objective(model, processor, inputs.knowledge_dim, loss_args, model_args.chunk_size)
-    samples = ImageTextPairs(
-        rows,
-        image_size=model_args.image_size,
-        min_crop_area=data_args.min_crop_area,
-        color_jitter=data_args.color_jitter,
-        seed=run.seed,
-    )
     plan = EpochPlan(
-        len(rows), run.batch_size, seed=run.seed, rank=accelerator.process_index, world_size=accelerator.num_processes
+        len(rows),
+        run.batch_size,
+        seed=run.seed,
+        rank=accelerator.process_index,
+        world_size=accelerator.num_processes,
+        order=_build_order(rows, ontology, data_args, run),
     )
     settings = {**asdict(model_args), **asdict(data_args), **asdict(loss_args)}
     data = {"name": data_args.data, "revision": data_revision(rows), "num_rows": len(rows)}
     identity = {
-        "settings": settings,
+        "settings": {name: value for name, value in settings.items() if name != "feature_cache"},
         "data_revision": data["revision"],
         "knowledge_fingerprint": inputs.knowledge_fingerprint,
         "batch_size": plan.batch_size,
@@ -151,7 +244,63 @@ def main(argv: list[str] | None = None) -> None:
     if accelerator.is_main_process:
         _save_model(trained, processor, output_dir)
         write_run_record(output_dir, "stage2", {**settings, **asdict(run)}, ontology, data)
-        _write_training_index(output_dir, rows, names)
+        _write_training_index(output_dir, rows, ontology)
+
+
+def _build_targets(rows: Dataset, ontology: PhenotypeOntology, loss: LossArguments) -> PhenotypeTargets:
+    hpo_ids = list(rows["hpo_ids"])
+    if loss.targets == "closure":
+        return ClosureTargets(hpo_ids, ontology, min_information=loss.closure_information)
+    if loss.targets == "lin":
+        return LinTargets(hpo_ids, ontology, sharpness=loss.lin_sharpness)
+    return MultiHotTargets(hpo_ids)
+
+
+def _build_order(
+    rows: Dataset, ontology: PhenotypeOntology, data: DataArguments, run: RunArguments
+) -> RowOrder | None:
+    if data.order == "balanced":
+        return BalancedOrder(list(rows["hpo_ids"]), cap=data.rows_per_phenotype, seed=run.seed)
+    if data.order == "length":
+        lengths = [len(caption) for caption in rows["caption"]]
+        return LengthGroupedOrder(lengths, run.batch_size, seed=run.seed)
+    if data.order == "siblings":
+        return SiblingOrder(list(rows["hpo_ids"]), ontology, group_size=data.siblings_per_group, seed=run.seed)
+    return None
+
+
+def _build_samples(
+    rows: Dataset,
+    model: PhenoLIPModel,
+    processor: PhenoLIPProcessor,
+    arguments: ModelArguments,
+    data: DataArguments,
+    seed: int,
+    accelerator: Accelerator,
+    cache_dir: Path,
+) -> ImageTextPairs | CachedViews:
+    pairs = ImageTextPairs(
+        rows,
+        image_size=arguments.image_size,
+        min_crop_area=data.min_crop_area,
+        color_jitter=data.color_jitter,
+        seed=0 if arguments.cached_views else seed,  # runs of every seed share the stored views
+        first_image_size=data.first_image_size,
+        num_first_epochs=data.num_first_epochs,
+    )
+    if not arguments.cached_views:
+        return pairs
+    features = cached_image_features(
+        model.vision_model,
+        pairs,
+        list(rows["sha256"]),
+        pixel_mean=processor.image_processor.image_mean,
+        pixel_std=processor.image_processor.image_std,
+        num_views=arguments.cached_views,
+        cache_dir=cache_dir,
+        precision=accelerator.mixed_precision,
+    )
+    return CachedViews(features, seed=seed)
 
 
 def _build_model(
@@ -177,10 +326,12 @@ def _build_objective(
         pixel_mean=processor.image_processor.image_mean,
         pixel_std=processor.image_processor.image_std,
         knowledge_weight=loss.knowledge_weight,
+        distillation=loss.forms(),
         knowledge_dim=knowledge_dim,
         share_scale=loss.share_scale,
         name_weight=loss.name_weight,
         mask_duplicates=loss.mask_duplicates,
+        caption_target_weight=loss.caption_target_weight,
         chunk_size=chunk_size,
     )
 
@@ -199,6 +350,10 @@ def _prepare_for_training(model: PhenoLIPModel, arguments: ModelArguments) -> No
     for name, parameter in model.vision_model.tower.named_parameters():
         if name.endswith("mask_token"):  # read in masked pretraining only; without a gradient it would stop DDP
             parameter.requires_grad_(False)
+    if arguments.random_vision:
+        reset_weights(model.vision_model.tower)
+    if arguments.vision_blocks is not None:
+        freeze_first_blocks(model.vision_model.tower, arguments.vision_blocks)
     if arguments.freeze_text:
         model.text_model.tower.requires_grad_(False)
     if arguments.freeze_batch_norm:
@@ -207,11 +362,12 @@ def _prepare_for_training(model: PhenoLIPModel, arguments: ModelArguments) -> No
         model.activation_checkpointing_enable()
 
 
-def _write_training_index(output_dir: Path, rows: Dataset, names: dict[str, str]) -> None:
+def _write_training_index(output_dir: Path, rows: Dataset, ontology: PhenotypeOntology) -> None:
     """training_index.parquet, by which an evaluation notices images it was trained on, and phenotypes.json."""
     index = pa.table({"sha256": list(rows["sha256"]), "row_id": list(map(str, rows["row_id"]))})
     pq.write_table(index, output_dir / "training_index.parquet")
-    write_json(output_dir / "phenotypes.json", [{"hpo_id": i, "name": name} for i, name in names.items()])
+    phenotypes = [{"hpo_id": hpo_id, "name": ontology[hpo_id].name} for hpo_id in distinct_labels(rows["hpo_ids"])]
+    write_json(output_dir / "phenotypes.json", phenotypes)
 
 
 if __name__ == "__main__":

@@ -192,6 +192,33 @@ def freeze_batch_norm(model: nn.Module) -> nn.Module:
     return model
 
 
+def freeze_first_blocks(tower: PreTrainedModel, num_trained: int) -> None:
+    """Trains only the last blocks of a tower, and what follows them; 0 freezes all of it.
+
+    Blocks are the entries of the tower's longest module list (16 in EfficientNet-Lite0, 12 in ViT-B). What is frozen
+    needs no backward pass: the early, large feature maps of a convolutional tower are most of its cost.
+
+    Raises:
+        ConfigurationError: The tower has fewer blocks, or none that can be told apart.
+    """
+    blocks = max((m for m in tower.modules() if isinstance(m, nn.ModuleList)), key=len, default=())
+    if not 0 <= num_trained <= len(blocks):
+        raise ConfigurationError(f"`vision_blocks` must be from 0 to {len(blocks)} for this tower, got {num_trained}.")
+    if num_trained == 0:
+        tower.requires_grad_(False)
+        return
+    first_trained = next(blocks[-num_trained].parameters())
+    for parameter in tower.parameters():  # in the order of the forward pass
+        if parameter is first_trained:
+            return
+        parameter.requires_grad_(False)
+
+
+def reset_weights(tower: PreTrainedModel) -> None:
+    """Puts random weights in place of the pretrained ones, for training from scratch."""
+    _copy_weights(build_tower(tower.config), tower)
+
+
 def choose_attention(model: PreTrainedModel, device: torch.device) -> None:
     """Plain attention for training on a CPU, where the fused kernel's backward takes half of a step of short texts."""
     if device.type == "cpu":

@@ -23,7 +23,7 @@ from phenolip.train.towers import freeze_batch_norm
 
 
 def draw_rows(num_rows, size=32):
-    """Noise images with captions of different lengths; the last two rows share a caption."""
+    """Noise images with captions of different lengths; the last two rows share a caption, the first and last a case."""
     rows = []
     for row in range(num_rows):
         pixels = np.random.default_rng(row).integers(0, 256, (size, size, 3), dtype=np.uint8)
@@ -37,10 +37,11 @@ def draw_rows(num_rows, size=32):
                 "hpo_ids": [f"HP:{row % 3:07d}"] if row % 4 else [],
                 "sha256": hashlib.sha256(file.getvalue()).hexdigest(),
                 "row_id": str(row),
+                "group_id": f"case {row}" if row < num_rows - 1 else "case 0",
             }
         )
     text = Value("string")
-    columns = {"caption": text, "hpo_ids": List(text), "sha256": text, "row_id": text}
+    columns = {"caption": text, "hpo_ids": List(text), "sha256": text, "row_id": text, "group_id": text}
     return Dataset.from_list(rows, features=Features({"image": Image(decode=False), **columns}))
 
 
@@ -77,10 +78,12 @@ def build_objective(tiny_model_dir):
             "pixel_mean": [0.5] * 3,
             "pixel_std": [0.5] * 3,
             "knowledge_weight": 0.3,
+            "distillation": {"contrastive": 1.0},
             "knowledge_dim": 8,
             "share_scale": False,
             "name_weight": 0.5,
             "mask_duplicates": True,
+            "caption_target_weight": 0.0,
             "chunk_size": 4,
         }
         return ImageTextObjective(freeze_batch_norm(model), **(settings | changes))
@@ -100,13 +103,13 @@ def pair_collator(pair_rows, tiny_model_dir):
     tokenize = tiny_tokenize(tiny_model_dir)
     captions = list(pair_rows["caption"])
     teacher = np.random.default_rng(0).normal(size=(len(captions), 8)).astype(np.float32)
-    labels = MultiHotTargets(pair_rows["hpo_ids"])
     names = {f"name_{key}": value for key, value in tokenize(["one", "two", "three"]).items()}
     columns = {
-        "group_ids": duplicate_groups(captions, pair_rows["sha256"]),
+        "group_ids": duplicate_groups(captions, pair_rows["sha256"], pair_rows["group_id"]),
         "knowledge_embeds": teacher / np.linalg.norm(teacher, axis=1, keepdims=True),
     }
-    return PairCollator(columns, labels=labels, captions=captions, tokenize=tokenize, constants=names)
+    targets = MultiHotTargets(pair_rows["hpo_ids"])
+    return PairCollator(columns, targets=targets, captions=captions, tokenize=tokenize, constants=names)
 
 
 @pytest.fixture(scope="session")

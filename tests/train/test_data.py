@@ -63,19 +63,24 @@ def test_augmentation_differs_by_epoch_keeps_the_frame_without_crop_and_never_mi
     plain = ImageTextPairs(pair_rows, image_size=16, min_crop_area=1.0, color_jitter=0.0, seed=0)
     image = Image.fromarray(np.tile(np.arange(64, dtype=np.uint8) * 4, (64, 1))).convert("RGB")
     expected = np.asarray(image.resize((16, 16), Image.Resampling.BICUBIC))
-    assert np.array_equal(plain.augment(image, np.random.default_rng(0)), expected)
+    assert np.array_equal(plain.augment(image, np.random.default_rng(0), 16), expected)
     for seed in range(50):  # brightness rises from left to right, and must go on doing so
-        pixels = samples.augment(image, np.random.default_rng(seed))
+        pixels = samples.augment(image, np.random.default_rng(seed), 32)
         assert pixels[:, -1].mean() > pixels[:, 0].mean()
 
 
 def test_multi_hot_and_duplicate_groups():
     targets = MultiHotTargets([["HP:2", "HP:1"], [], ["HP:2"]])
     assert targets.candidate_ids == ["HP:1", "HP:2"]
-    assert targets([2, 0, 1]).tolist() == [[False, True], [True, True], [False, False]]
-    groups = duplicate_groups(["A  b", "a B", "c"], ["x", "y", "y"])
+    batch = targets([2, 0, 1])
+    assert batch["labels"].tolist() == [[False, True], [True, True], [False, False]]
+    assert batch.keys() == {"labels"}
+    groups = duplicate_groups(["A  b", "a B", "c"], ["x", "y", "y"], ["", "p", ""])
     assert (groups[:, 0] == groups[0, 0]).tolist() == [True, True, False]
     assert (groups[:, 1] == groups[1, 1]).tolist() == [False, True, True]
+    assert len(set(groups[:, 2])) == 3  # rows without a case are no case together
+    groups = duplicate_groups(["a", "b", "c"], ["x", "y", "z"], ["p", "", "p"])
+    assert (groups[:, 2] == groups[0, 2]).tolist() == [True, False, True]
 
 
 def test_learning_rate_rises_then_falls():

@@ -91,7 +91,7 @@ def test_stage2_leaves_a_model_that_predicts_and_knows_its_data(
     }  # fmt: skip
     assert pq.read_table(output_dir / "training_index.parquet").num_rows == 12
     line = json.loads((output_dir / "log.jsonl").read_text().splitlines()[0])
-    assert {"loss", "image_text", "text_knowledge", "image_name", "temperature"} <= set(line)
+    assert {"loss", "image_text", "knowledge_contrastive", "image_name", "temperature"} <= set(line)
 
 
 def test_a_wrong_call_ends_with_one_sentence_and_exit_code_2(tmp_path):
