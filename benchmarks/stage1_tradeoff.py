@@ -9,7 +9,7 @@ pairs of terms. Runs that are finished are not repeated: call again with the sam
   the curve of another config, at its full length, measured among all names:
     python benchmarks/stage1_tradeoff.py --config CONFIG.yaml --max_steps 0 --num_names 0 --output DIR
   any other setting of train/stage1.py goes to every run, after --:
-    python benchmarks/stage1_tradeoff.py --output DIR -- --hierarchy targets --num_threads 1
+    python benchmarks/stage1_tradeoff.py --output DIR -- --hierarchy correlation --num_threads 1
 
 It writes OUTPUT/tradeoff.json (dated, with hardware and versions), OUTPUT/tradeoff.png, and a model folder per run.
 """
@@ -55,6 +55,26 @@ def parse() -> argparse.Namespace:
     arguments = parser.parse_args(own)
     arguments.settings = settings
     return arguments
+
+
+def refuse_other_runs(arguments: argparse.Namespace) -> None:
+    """Ends with a sentence when the folder holds runs of another kind, which would stand in one table with these."""
+    file = arguments.output / "tradeoff.json"
+    if not file.exists():
+        return
+    before = json.loads(file.read_text(encoding="utf-8"))
+    for name, now in described(arguments).items():
+        if before[name] != now:
+            raise SystemExit(
+                f"error: {arguments.output} holds runs with {name} {before[name]}, not {now}: name another."
+            )
+
+
+def described(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What all runs of one table share."""
+    names = ("max_steps", "settings", "num_names", "num_definitions", "dtype")
+    config = arguments.config.read_text(encoding="utf-8")
+    return {"config": config, **{name: getattr(arguments, name) for name in names}}
 
 
 def train(arguments: argparse.Namespace, weight: float) -> Path:
@@ -103,6 +123,7 @@ def draw(rows: list[dict[str, Any]], file: Path) -> None:
 def main() -> None:
     """Runs, measures, writes."""
     arguments = parse()
+    refuse_other_runs(arguments)
     arguments.output.mkdir(parents=True, exist_ok=True)
     ontology = load_ontology()
     evaluator = KnowledgeEvaluator(
@@ -118,11 +139,8 @@ def main() -> None:
         sys.stderr.write(f"weight {weight:<5g} " + _line(metrics) + "\n")
         record = {
             "date": date.today().isoformat(),
-            "config": arguments.config.name,
-            "max_steps": arguments.max_steps,
-            "settings": arguments.settings,
-            "num_names": len(evaluator.term_ids),
-            "dtype": arguments.dtype,
+            **described(arguments),
+            "num_terms": len(evaluator.term_ids),
             "hpo_release": ontology.release,
             "git_commit": git_commit(),
             "packages": package_versions(),
