@@ -3,7 +3,7 @@
 Each order is a pure function of (seed, epoch), see `phenolip.train.data`.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -63,8 +63,9 @@ class BalancedOrder:
 class LengthGroupedOrder:
     """Every row once; captions of a batch are about equally long, so that little padding is computed.
 
-    Rows are shuffled, sorted within runs of 16 batches, and the batches shuffled. It changes which negatives meet:
-    where texts are encoded in chunks (`chunk_size`) little is left to gain.
+    Rows are shuffled, sorted within runs of 16 batches, and the batches shuffled; the rows that do not fill a batch
+    come last, of any length. It changes which negatives meet: where texts are encoded in chunks (`chunk_size`) little
+    is left to gain.
 
     Args:
         lengths: Length of each row's caption, in any unit.
@@ -79,19 +80,22 @@ class LengthGroupedOrder:
     def __call__(self, epoch: int) -> np.ndarray:
         """(num_rows,) row numbers."""
         rng = np.random.default_rng([self.seed, epoch])
-        shuffled = rng.permutation(self.num_rows)
-        width = MEGABATCH * self.batch_size
-        runs = [shuffled[start : start + width] for start in range(0, self.num_rows, width)]
-        order = np.concatenate([run[np.argsort(self.lengths[run], kind="stable")] for run in runs])
         num_full = self.num_rows // self.batch_size
-        full, rest = order[: num_full * self.batch_size].reshape(num_full, -1), order[num_full * self.batch_size :]
-        return np.concatenate([full[rng.permutation(num_full)].ravel(), rest])
+        # The rest is dropped by the epoch: taken after sorting, it would always be the longest captions.
+        rows, rest = np.split(rng.permutation(self.num_rows), [num_full * self.batch_size])
+        width = MEGABATCH * self.batch_size
+        for start in range(0, len(rows), width):
+            run = rows[start : start + width]
+            rows[start : start + width] = run[np.argsort(self.lengths[run], kind="stable")]
+        batches = rows.reshape(num_full, self.batch_size)
+        return np.concatenate([batches[rng.permutation(num_full)].ravel(), rest])
 
 
 class SiblingOrder:
     """Every row once; a row is followed by rows of sibling phenotypes, so that each batch holds hard negatives.
 
-    Siblings share a parent in the ontology. A row counts for the rarest of its labels.
+    Siblings share a parent in the ontology; a group holds one row of each. A row counts for the rarest of its labels.
+    Groups stand in random order, so that those that found no sibling are spread over all batches.
 
     Args:
         hpo_ids: Labels of each row.
@@ -104,33 +108,50 @@ class SiblingOrder:
         self, hpo_ids: Sequence[Sequence[str]], ontology: PhenotypeOntology, *, group_size: int, seed: int
     ) -> None:
         self.group_size, self.seed, self.num_rows = group_size, seed, len(hpo_ids)
-        owners = rarest_labels(hpo_ids)
-        self.parents = [ontology.parents(owner) if owner else () for owner in owners]
-        self.rows_below: dict[str, list[int]] = defaultdict(list)
-        for row, parents in enumerate(self.parents):
+        self.owners = rarest_labels(hpo_ids)
+        self.parents = {owner: ontology.parents(owner) for owner in sorted(set(self.owners) - {None})}
+        self.siblings: dict[str, list[str]] = defaultdict(list)  # parent -> its children among the phenotypes
+        for owner, parents in self.parents.items():
             for parent in parents:
-                self.rows_below[parent].append(row)
+                self.siblings[parent].append(owner)
 
     def __call__(self, epoch: int) -> np.ndarray:
         """(num_rows,) row numbers."""
         rng = np.random.default_rng([self.seed, epoch])
-        place = rng.permutation(self.num_rows)  # of each row in the queue of rows that begin a group
-        waiting = {parent: sorted(rows, key=place.__getitem__) for parent, rows in self.rows_below.items()}
+        queue = rng.permutation(self.num_rows).tolist()
+        waiting: dict[str | None, list[int]] = defaultdict(list)
+        for row in queue:
+            waiting[self.owners[row]].append(row)
+        turns = {parent: deque(rng.permutation(owners).tolist()) for parent, owners in self.siblings.items()}
         used = np.zeros(self.num_rows, dtype=bool)
-        order: list[int] = []
-        for row in np.argsort(place).tolist():
-            if used[row]:
-                continue
-            group = [row]
-            used[row] = True
-            for parent in self.parents[row]:
-                while waiting[parent] and len(group) < self.group_size:
-                    sibling = waiting[parent].pop()
-                    if not used[sibling]:
-                        used[sibling] = True
-                        group.append(sibling)
-            order += group
-        return np.array(order)
+        groups = []
+        for row in queue:
+            if not used[row]:
+                used[row] = True
+                groups.append([row, *self._siblings(self.owners[row], waiting, turns, used)])
+        return np.array([row for place in rng.permutation(len(groups)) for row in groups[place]])
+
+    def _siblings(
+        self, owner: str | None, waiting: dict[str | None, list[int]], turns: dict[str, deque[str]], used: np.ndarray
+    ) -> list[int]:
+        """Up to `group_size` - 1 free rows, one of each phenotype whose turn it is; marks them as used."""
+        found: dict[str | None, int] = {}
+        for parent in self.parents.get(owner, ()):
+            turn = turns[parent]
+            for _ in range(len(turn)):
+                if len(found) == self.group_size - 1:
+                    return list(found.values())
+                sibling = turn.popleft()
+                rows = waiting[sibling]
+                while rows and used[rows[-1]]:
+                    rows.pop()
+                if not rows:
+                    continue  # all used: it has no further turn
+                turn.append(sibling)
+                if sibling != owner and sibling not in found:
+                    found[sibling] = rows.pop()
+                    used[found[sibling]] = True
+        return list(found.values())
 
 
 def rarest_labels(hpo_ids: Sequence[Sequence[str]]) -> list[str | None]:
