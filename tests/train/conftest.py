@@ -23,7 +23,7 @@ from phenolip.train.towers import freeze_batch_norm
 
 
 def draw_rows(num_rows, size=32):
-    """Noise images with captions of different lengths; the last two rows share a caption, the first and last a case."""
+    """Noise images with captions of different lengths; the last two rows share a caption, first and last a case."""
     rows = []
     for row in range(num_rows):
         pixels = np.random.default_rng(row).integers(0, 256, (size, size, 3), dtype=np.uint8)

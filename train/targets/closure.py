@@ -36,13 +36,18 @@ class ClosureTargets(PhenotypeTargets):
             if ontology.is_phenotype(ancestor) and ontology.information_content(ancestor) >= min_information
         }
         candidates = sorted(informative.union(labels))
+        row_of = {label: row for row, label in enumerate(labels)}
+        column_of = {candidate: column for column, candidate in enumerate(candidates)}
         values = np.zeros((len(labels), len(candidates)), dtype=np.float32)
         valid = np.ones(values.shape, dtype=bool)
-        candidate_ancestors = {candidate: set(ontology.ancestors(candidate)) for candidate in candidates}
-        for row, label in enumerate(labels):
-            for column, candidate in enumerate(candidates):
-                if candidate == label or (candidate in ancestors[label] and candidate in informative):
-                    values[row, column] = 1.0
-                elif candidate in ancestors[label] or label in candidate_ancestors[candidate]:
-                    valid[row, column] = False
+        for label, row in row_of.items():
+            values[row, column_of[label]] = 1.0
+            for ancestor in ancestors[label] & column_of.keys():
+                if ancestor in informative:
+                    values[row, column_of[ancestor]] = 1.0
+                else:  # another row's label, too general to be said of this one
+                    valid[row, column_of[ancestor]] = False
+        for candidate, column in column_of.items():
+            for label in row_of.keys() & set(ontology.ancestors(candidate)):
+                valid[row_of[label], column] = False
         super().__init__(hpo_ids, candidates, values, valid)

@@ -70,8 +70,8 @@ def caption_targets(
     """How well each caption fits each image by their phenotypes, and where that is known.
 
     A caption's fit is the mean over its phenotypes of what the image's labels say of each: a caption that names
-    several things must not count as a match for one shared generic term. It is unknown where every phenotype of the
-    caption that does not fit is left open by the image's labels. Source: ours.
+    several things must not count as a match for one shared generic term. It is unknown where none of the caption's
+    phenotypes fits to any degree and the image's labels leave at least one of them open. Source: ours.
 
     Shapes (N rows, C candidates): labels (N, C) bool, of the captions; values (N, C) and valid (N, C), of the images.
         returns: fit (N, N) in [0, 1] and known (N, N) bool, images along the rows; a caption without phenotypes fits
