@@ -64,7 +64,8 @@ def cached_image_features(
     Returns:
         (N, num_views, D) float32.
     """
-    settings = [pairs.image_size, pairs.min_crop_area, pairs.color_jitter, pairs.seed, precision]
+    settings = [pairs.image_size, pairs.first_image_size, pairs.num_first_epochs, pairs.min_crop_area]
+    settings += [pairs.color_jitter, pairs.seed, *pixel_mean, *pixel_std, precision]
     key = content_hash([module_fingerprint(vision_model.tower), *map(str, settings), *revision])[:16]
     folder = Path(cache_dir) / f"image-{key}"
     folder.mkdir(parents=True, exist_ok=True)

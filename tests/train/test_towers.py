@@ -8,7 +8,13 @@ from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, CLIPCo
 from phenolip.exceptions import ConfigurationError
 from phenolip.modeling_phenolip import PhenoLIPTextModel
 from phenolip.train import towers
-from phenolip.train.towers import build_knowledge_encoder, build_preset, freeze_batch_norm
+from phenolip.train.towers import (
+    build_knowledge_encoder,
+    build_preset,
+    freeze_batch_norm,
+    freeze_first_blocks,
+    reset_weights,
+)
 
 TRANSFORMER = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
 TEXTS = ["Arachnodactyly", "Long, slender fingers that are out of proportion to the hand."]
@@ -185,3 +191,61 @@ def test_a_folder_without_tokenizer(folders):
 def test_sizes_out_of_range(folders, settings, message):
     with pytest.raises(ConfigurationError, match=message):
         build_preset("base", text_path=folders / "bert", vision_path=folders / "vit", **settings)
+
+
+def trained(tower):
+    return {name for name, parameter in tower.named_parameters() if parameter.requires_grad}
+
+
+def test_the_last_blocks_train_and_what_follows_them(mini):
+    tower = copy.deepcopy(mini[0].vision_model.tower)
+    freeze_first_blocks(tower, 2)
+    assert {name.split(".")[0] for name in trained(tower)} == {"blocks", "head"}
+    assert {name.split(".")[1] for name in trained(tower) if name.startswith("blocks")} == {"14", "15"}
+    assert {name for name, _ in tower.named_parameters() if name.startswith(("blocks.14.", "head."))} <= trained(tower)
+    freeze_first_blocks(tower, 0)
+    assert not trained(tower)
+    whole = copy.deepcopy(mini[0].vision_model.tower)
+    freeze_first_blocks(whole, 16)
+    assert {name.split(".")[0] for name, p in whole.named_parameters() if not p.requires_grad} == {"stem"}
+
+
+def test_the_last_blocks_of_a_transformer(folders):
+    tower = build_preset("base", text_path=folders / "bert", vision_path=folders / "vit")[0].vision_model.tower
+    freeze_first_blocks(tower, 1)
+    names = [name for name, _ in tower.named_parameters()]
+    frozen = [name for name in names if name not in trained(tower)]
+    assert frozen == [name for name in names if name.startswith("embeddings.") or ".0." in name]
+    assert any(".1." in name for name in trained(tower)) and any("layernorm" in name for name in trained(tower))
+
+
+@pytest.mark.parametrize("num_trained", [-1, 17])
+def test_blocks_out_of_range(mini, num_trained):
+    tower = copy.deepcopy(mini[0].vision_model.tower)
+    with pytest.raises(ConfigurationError, match=f"`vision_blocks` must be from 0 to 16 .* got {num_trained}"):
+        freeze_first_blocks(tower, num_trained)
+    assert len(trained(tower)) == len(list(tower.parameters()))
+
+
+def test_a_step_leaves_frozen_weights_as_they_were(mini):
+    model = copy.deepcopy(mini[0].vision_model)
+    freeze_first_blocks(model.tower, 1)
+    freeze_batch_norm(model).train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2, weight_decay=0.1)
+    model(torch.randn(2, 3, 64, 64)).image_embeds[:, 0].sum().backward()
+    assert all(p.grad is None for p in model.parameters() if not p.requires_grad)
+    optimizer.step()
+    moved = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert moved == {name for name, p in model.named_parameters() if p.requires_grad}
+
+
+def test_reset_weights_are_those_of_no_training(mini):
+    tower = copy.deepcopy(mini[0].vision_model.tower)
+    pretrained = tower.stem.convolution.weight.clone()
+    torch.manual_seed(5)
+    reset_weights(tower)
+    torch.manual_seed(5)
+    fresh = towers.build_tower(tower.config)
+    assert all(torch.equal(value, fresh.state_dict()[key]) for key, value in tower.state_dict().items())
+    assert not torch.equal(tower.stem.convolution.weight, pretrained)
