@@ -20,13 +20,13 @@ class PairedContrastiveLoss(nn.Module):
 
     Shapes (N rows of the whole batch, D width, G kinds of group):
         left_embeds, right_embeds: (N, D), unit norm. scale: scalar, multiplies cosine similarity.
-        group_ids: (N, G) integers, or None. fit: (N, N) in [0, 1], left along the rows, or None. known: (N, N) bool.
+        group_ids: (N, G) integers, or None. fit: (N, N) in [0, 1], left along the rows, or None. known: (N, N) bool,
+        left along the rows, or None.
         returns: scalar in nats, mean over rows and both directions.
 
     Relations: without duplicates and fit, CLIP's loss.
     Source: Radford et al. 2021, arXiv 2103.00020, for InfoNCE in both directions; PhenoLIP (arXiv 2602.06184) for its
-        use as L_m and L_kd. Leaving duplicates out and mixing `fit` into the target are
-        ours.
+        use as L_m and L_kd. Leaving duplicates out and mixing `fit` into the target are ours.
 
     Example:
         >>> eye = torch.eye(4)
