@@ -200,12 +200,7 @@ def main(argv: list[str] | None = None) -> None:
     """Parses, builds, trains, saves."""
     kinds = (ModelArguments, DataArguments, LossArguments, RunArguments)
     model_args, data_args, loss_args, run = parse(kinds, argv, description=__doc__)
-    require(
-        not (model_args.cached_views and data_args.first_image_size),
-        "first_image_size",
-        "left out where `cached_views` is given",
-        data_args.first_image_size,
-    )
+    _check_together(model_args, data_args, loss_args)
     accelerator = build_accelerator(run)
     output_dir = Path(run.output_dir)
     ontology = load_ontology(data_args.hpo)
@@ -257,6 +252,14 @@ def main(argv: list[str] | None = None) -> None:
         _save_model(trained, processor, output_dir)
         write_run_record(output_dir, "stage2", {**settings, **asdict(run)}, ontology, data)
         _write_training_index(output_dir, rows, ontology)
+
+
+def _check_together(model: ModelArguments, data: DataArguments, loss: LossArguments) -> None:
+    """Settings that would silently be ignored beside others."""
+    size = data.first_image_size
+    require(not (model.cached_views and size), "first_image_size", "left out where `cached_views` is given", size)
+    path = loss.knowledge_encoder
+    require(bool(path) or not model.init_from_teacher, "knowledge_encoder", "given for `init_from_teacher`", path)
 
 
 def _load_rows(data: DataArguments, ontology: PhenotypeOntology, output_dir: Path) -> Dataset:

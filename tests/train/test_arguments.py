@@ -83,3 +83,48 @@ def test_every_shipped_config_parses(path):
 def test_teacher_is_asked_for_before_anything_is_loaded():
     with pytest.raises(ConfigurationError, match="`knowledge_encoder` must name a Stage 1 folder"):
         parse(STAGE2, ["--data", "x", "--output_dir", "y"], description="x")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            "--distillation contrastiv",
+            "`distillation` must hold .*, got 'contrastiv'. Close: 'contrastive'",
+        ),
+        ("--distillation cosine=0", "`distillation` must be forms with a weight above 0, got 'cosine=0'"),
+        ("--distillation cosine=nan", "with a weight above 0, got 'cosine=nan'"),
+        ("--distillation cosine=inf", "with a weight above 0, got 'cosine=inf'"),
+        ("--distillation cosine=much", "with a weight above 0, got 'cosine=much'"),
+        ("--distillation cosine=-1", "with a weight above 0, got 'cosine=-1'"),
+        ("--distillation names names=2", "`distillation` must be each form once, got 'names=2'"),
+        ("--caption_target_weight 2", "`caption_target_weight` must be between 0 and 1, got 2.0"),
+        ("--caption_target_weight nan", "`caption_target_weight` must be between 0 and 1, got nan"),
+        ("--lin_sharpness 0", "`lin_sharpness` must be above 0, got 0.0"),
+        ("--closure_information -1", "`closure_information` must be 0 or above, got -1.0"),
+        ("--knowledge_weight nan", "`knowledge_weight` must be 0 or above, got nan"),
+        ("--cached_views 4", "`vision_blocks` must be 0 where `cached_views` is given, got None"),
+        ("--cached_views 4 --vision_blocks 2", "`vision_blocks` must be 0 where `cached_views` is given, got 2"),
+        ("--cached_views -1", "`cached_views` must be 0 or above, got -1"),
+        ("--targets tree", "invalid choice: 'tree'"),
+        ("--order sorted", "invalid choice: 'sorted'"),
+        ("--rows_per_phenotype 0", "`rows_per_phenotype` must be 1 or above, got 0"),
+        ("--siblings_per_group 1", "`siblings_per_group` must be 2 or above, got 1"),
+        ("--first_image_size 16 --num_first_epochs 1", "`first_image_size` must be at least 32 pixels, got 16"),
+        ("--first_image_size 64", "`num_first_epochs` must be above 0 where `first_image_size` is given"),
+        ("--num_first_epochs 2", "`num_first_epochs` must be .* 0 where it is not, got 2"),
+        ("--num_first_epochs -1", "`num_first_epochs` must be .* 0 where it is not, got -1"),
+    ],
+)
+def test_wrong_settings_of_stage2_end_with_one_sentence(settings, message):
+    call = "--data x --output_dir y --knowledge_encoder z"
+    with pytest.raises(ConfigurationError, match=message) as raised:
+        parse(STAGE2, [*call.split(), *settings.split()], description="x")
+    assert "\n" not in str(raised.value)
+
+
+def test_forms_of_distillation_are_left_out_with_their_teacher():
+    argv = ["--data", "x", "--output_dir", "y", "--knowledge_encoder", "z", "--distillation", "names=0.5", "cosine"]
+    assert parse(STAGE2, argv, description="x")[2].forms() == {"names": 0.5, "cosine": 1.0}
+    without = parse(STAGE2, [*argv, "--knowledge_weight", "0"], description="x")[2]
+    assert without.forms() == {} and not without.needs_targets

@@ -4,11 +4,14 @@ import sys
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 from accelerate.state import AcceleratorState
+from safetensors.torch import load_file
 from transformers import AutoTokenizer, PreTrainedConfig
 
+from phenolip.exceptions import ConfigurationError
 from phenolip.inference.encoder import Encoder
-from phenolip.modeling_phenolip import PhenoLIPModel
+from phenolip.modeling_phenolip import PhenoLIPModel, PhenoLIPVisionModel
 from phenolip.train import stage1, stage2
 from phenolip.train.objective_stage1 import KnowledgeObjective
 
@@ -42,8 +45,6 @@ def test_stage1_leaves_a_model_its_record_and_the_measurement(knowledge_dir):
 
 
 def test_relatives_are_pairs_of_ancestor_and_descendant(tiny_model_dir, ontology):
-    import torch
-
     hpo_ids = list(ontology.term_ids())
     encoder = PhenoLIPModel.from_pretrained(tiny_model_dir).text_model
     settings = {"temperature": 0.07, "learn_temperature": False, "chunk_size": 8}
@@ -73,25 +74,134 @@ def image_folder(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def vision_dir(tiny_model_dir, tmp_path_factory):
+    """The vision side of the small model, as a folder of its own."""
+    folder = tmp_path_factory.mktemp("vision")
+    PhenoLIPModel.from_pretrained(tiny_model_dir).vision_model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def train_stage2(knowledge_dir, text_dir, vision_dir, slice_path, image_folder, tmp_path):
+    """Function that trains the small model with some settings and returns its folder."""
+
+    def train(settings, name="stage2"):
+        AcceleratorState._reset_state(True)
+        call = f"--data {image_folder} --hpo {slice_path} --output_dir {tmp_path / name}"
+        call += f" --knowledge_encoder {knowledge_dir} --text_path {text_dir} --vision_path {vision_dir}"
+        call += " --image_size 32 --max_length 32 --projection_dim 24 --max_steps 3 --batch_size 4 --log_steps 1"
+        stage2.main([*call.split(), *settings.split()])
+        return tmp_path / name
+
+    return train
+
+
+def first_line(output_dir):
+    return json.loads((output_dir / "log.jsonl").read_text().splitlines()[0])
+
+
 @pytest.mark.parametrize("freeze_text", ["true", "false"])
-def test_stage2_leaves_a_model_that_predicts_and_knows_its_data(
-    knowledge_dir, text_dir, tiny_model_dir, slice_path, image_folder, tmp_path, freeze_text
-):
-    vision_dir = tmp_path / "vision"
-    PhenoLIPModel.from_pretrained(tiny_model_dir).vision_model.save_pretrained(vision_dir)
-    output_dir = tmp_path / "stage2"
-    call = f"--data {image_folder} --hpo {slice_path} --output_dir {output_dir} --knowledge_encoder {knowledge_dir}"
-    call += f" --text_path {text_dir} --vision_path {vision_dir} --image_size 32 --max_length 32 --projection_dim 24"
-    call += f" --name_weight 1 --freeze_text {freeze_text} --max_steps 3 --batch_size 4 --log_steps 1"
-    stage2.main(call.split())
+def test_stage2_leaves_a_model_that_predicts_and_knows_its_data(train_stage2, freeze_text):
+    output_dir = train_stage2(f"--name_weight 1 --freeze_text {freeze_text}")
     encoder = Encoder.from_pretrained(output_dir, "cpu")
     assert encoder.encode_texts(["Red square"]).shape == (1, 24)
     assert {row["hpo_id"] for row in json.loads((output_dir / "phenotypes.json").read_text())} == {
         "HP:9900003", "HP:9900004", "HP:9900005",
     }  # fmt: skip
     assert pq.read_table(output_dir / "training_index.parquet").num_rows == 12
-    line = json.loads((output_dir / "log.jsonl").read_text().splitlines()[0])
-    assert {"loss", "image_text", "knowledge_contrastive", "image_name", "temperature"} <= set(line)
+    expected = {"loss", "image_text", "knowledge_contrastive", "image_name", "temperature"}
+    assert expected <= set(first_line(output_dir))
+
+
+@pytest.mark.parametrize(
+    ("settings", "parts"),
+    [
+        ("--distillation cosine --targets closure --closure_information 0.7 --caption_target_weight 0.3", {"cosine"}),
+        (
+            "--distillation anchors=0.5 --targets lin --caption_target_weight 1 --order siblings --freeze_text true",
+            {"anchors"},
+        ),
+        ("--distillation names --order balanced --rows_per_phenotype 2 --share_scale true", {"names"}),
+        (
+            "--distillation contrastive relational=2 --order length --first_image_size 40 --num_first_epochs 1",
+            {"contrastive", "relational"},
+        ),
+        ("--knowledge_weight 0 --name_weight 1 --targets closure --closure_information 0.7", set()),
+    ],
+)
+def test_stage2_with_every_form_target_and_order(train_stage2, settings, parts):
+    line = first_line(train_stage2(settings))
+    assert {name for name in line if name.startswith("knowledge_")} == {f"knowledge_{part}" for part in parts}
+    weights = {entry.split("=")[0]: float((entry.split("=") + ["1"])[1]) for entry in settings.split()}
+    total = line["image_text"] + sum(0.3 * weights[part] * line[f"knowledge_{part}"] for part in parts)
+    assert line["loss"] == pytest.approx(total + line.get("image_name", 0), rel=1e-4)
+
+
+def tower_weights(folder):
+    return PhenoLIPModel.from_pretrained(folder).vision_model.tower.state_dict()
+
+
+def test_a_frozen_tower_with_cached_views_stays_and_resumes_to_the_bit(train_stage2, vision_dir):
+    settings = "--cached_views 2 --vision_blocks 0 --order siblings --freeze_text true --num_epochs 3 --max_steps -1"
+    whole = train_stage2(settings)
+    pretrained = PhenoLIPVisionModel.from_pretrained(vision_dir).tower.state_dict()
+    assert all(torch.equal(tensor, pretrained[name]) for name, tensor in tower_weights(whole).items())
+    with pytest.raises(SystemExit) as stopped:
+        train_stage2(f"{settings} --stop_after_steps 4", "parts")
+    assert stopped.value.code == 75
+    torch.rand(3)
+    parts = train_stage2(f"{settings} --resume true", "parts")
+    resumed = load_file(parts / "model.safetensors")
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in load_file(whole / "model.safetensors").items())
+    with pytest.raises(ConfigurationError, match="was made with another settings"):
+        train_stage2(f"{settings} --resume true --siblings_per_group 3", "parts")
+
+
+def test_only_the_last_blocks_move(train_stage2, vision_dir):
+    trained = tower_weights(train_stage2("--vision_blocks 1"))
+    pretrained = PhenoLIPVisionModel.from_pretrained(vision_dir).tower.state_dict()
+    moved = {name for name, tensor in trained.items() if not torch.equal(tensor, pretrained[name])}
+    assert moved and not any(name.startswith("embeddings") or ".0." in name for name in moved)
+
+
+def test_a_tower_from_random_weights_is_not_the_pretrained_one(train_stage2, vision_dir):
+    first, again = (tower_weights(train_stage2("--random_vision true --max_steps 1", name)) for name in ("a", "b"))
+    pretrained = PhenoLIPVisionModel.from_pretrained(vision_dir).tower.state_dict()
+    name = "embeddings.patch_embeddings.projection.weight"
+    assert torch.equal(first[name], again[name]) and not torch.allclose(first[name], pretrained[name], atol=1e-3)
+
+
+def test_phenotypes_are_asked_for_where_a_loss_needs_them(train_stage2, image_folder, tmp_path):
+    rows = [json.loads(line) for line in (image_folder / "metadata.jsonl").read_text().splitlines()]
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / "images").symlink_to(image_folder / "images")
+    bare = "".join(json.dumps({name: row[name] for name in ("file_name", "caption")}) + "\n" for row in rows)
+    (tmp_path / "bare" / "metadata.jsonl").write_text(bare)
+    for needy in ("--distillation names", "--name_weight 1", "--caption_target_weight 0.1"):
+        with pytest.raises(ConfigurationError, match="No row of .*bare has an HPO id; set `name_weight: 0`"):
+            train_stage2(f"--data {tmp_path / 'bare'} {needy}")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            "--cached_views 1 --vision_blocks 0 --first_image_size 40 --num_first_epochs 1",
+            "`first_image_size` must be",
+        ),
+        ("--vision_blocks 3", "`vision_blocks` must be from 0 to 2 for this tower, got 3"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_named(train_stage2, settings, message):
+    with pytest.raises(ConfigurationError, match=message):
+        train_stage2(settings)
+
+
+def test_a_student_cannot_start_as_a_teacher_that_is_not_named(slice_path, image_folder, tmp_path):
+    call = f"--data {image_folder} --hpo {slice_path} --output_dir {tmp_path} --knowledge_weight 0"
+    with pytest.raises(ConfigurationError, match="`knowledge_encoder` must be given for `init_from_teacher`"):
+        stage2.main([*call.split(), "--init_from_teacher", "true"])
 
 
 def test_a_wrong_call_ends_with_one_sentence_and_exit_code_2(tmp_path):
