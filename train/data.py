@@ -27,7 +27,7 @@ class EpochPlan:
     Args:
         num_rows: Rows in the data.
         batch_size: Rows of one batch over all processes; lowered to `num_rows` where the data is smaller.
-        seed: With the epoch, fixes the order.
+        seed: With the epoch, fixes the default order.
         rank, world_size: This process and how many there are.
         order: Which rows an epoch takes, and in which order; by default all of them, shuffled.
     """
@@ -50,7 +50,8 @@ class EpochPlan:
         self.batch_size = min(batch_size, num_rows) // world_size * world_size
         if self.batch_size == 0:
             raise ConfigurationError(f"`batch_size` must be at least the {world_size} processes, got {batch_size}.")
-        self.seed, self.rank, self.world_size = seed, rank, world_size
+        self.rank, self.world_size = rank, world_size
+        self._cached_epoch: int | None = None
 
     @property
     def batches_per_epoch(self) -> int:
@@ -65,9 +66,8 @@ class EpochPlan:
         return [(epoch, int(row)) for row in rows[self.rank * share : (self.rank + 1) * share]]
 
     def _order(self, epoch: int) -> np.ndarray:
-        if getattr(self, "_cached_epoch", None) != epoch:
-            self._cached_order = self.order(epoch)
-            self._cached_epoch = epoch
+        if self._cached_epoch != epoch:
+            self._cached_order, self._cached_epoch = self.order(epoch), epoch
         return self._cached_order
 
     def loader(

@@ -27,7 +27,7 @@ from phenolip.train.loop import TrainingLoop, build_accelerator
 from phenolip.train.losses.adasp import AdaSPLoss
 from phenolip.train.losses.concept_contrastive import ConceptContrastiveLoss
 from phenolip.train.objective_stage1 import KnowledgeObjective
-from phenolip.train.relatives_plan import RelativesPlan
+from phenolip.train.relatives_order import RelativesOrder
 from phenolip.train.towers import build_knowledge_encoder, choose_attention, set_dropout
 
 
@@ -173,17 +173,22 @@ def _concept_texts(
 
 
 def _plan(texts: ConceptTexts, wanted: OntologyArguments, run: RunArguments, accelerator: Accelerator) -> EpochPlan:
-    place = {"seed": run.seed, "rank": accelerator.process_index, "world_size": accelerator.num_processes}
-    if not wanted.num_relatives:
-        return EpochPlan(len(texts), run.batch_size, **place)
-    return RelativesPlan(
+    order = None
+    if wanted.num_relatives:
+        order = RelativesOrder(
+            texts.hpo_ids,
+            texts.ontology,
+            num_relatives=wanted.num_relatives,
+            below=wanted.relatives_below,
+            seed=run.seed,
+        )
+    return EpochPlan(
         len(texts),
         run.batch_size,
-        **place,
-        ontology=texts.ontology,
-        hpo_ids=texts.hpo_ids,
-        num_relatives=wanted.num_relatives,
-        below=wanted.relatives_below,
+        seed=run.seed,
+        rank=accelerator.process_index,
+        world_size=accelerator.num_processes,
+        order=order,
     )
 
 

@@ -4,7 +4,7 @@ import pytest
 from phenolip.ontology.graph import PHENOTYPIC_ABNORMALITY, PhenotypeOntology
 from phenolip.ontology.term import PhenotypeTerm
 from phenolip.train.data import EpochPlan
-from phenolip.train.relatives_plan import RelativesPlan
+from phenolip.train.relatives_order import RelativesOrder
 
 
 @pytest.fixture(scope="module")
@@ -20,10 +20,11 @@ def tree():
     return PhenotypeOntology(terms, release="2000-01-01")
 
 
-def plan_of(ontology, batch_size=11, **settings):
-    hpo_ids = ontology.term_ids()
+def plan_of(ontology, batch_size=11, rank=0, world_size=1, **settings):
     settings = {"seed": 0, "num_relatives": 3, "below": "ancestor"} | settings
-    return RelativesPlan(len(hpo_ids), batch_size, ontology=ontology, hpo_ids=hpo_ids, **settings)
+    order = RelativesOrder(ontology.term_ids(), ontology, **settings)
+    place = {"seed": settings["seed"], "rank": rank, "world_size": world_size}
+    return EpochPlan(order.num_rows, batch_size, **place, order=order)
 
 
 def related(ontology, a, b):
@@ -62,11 +63,11 @@ def test_below_parent_draws_siblings_and_what_is_below_them(tree):
     leaf = ids.index("HP:3050000")
     free[leaf] = False
     rng = np.random.default_rng(0)
-    drawn = {ids[row] for row in (plan._draw(leaf, free, rng) for _ in range(200)) if row is not None}
+    drawn = {ids[row] for row in (plan.order._draw(leaf, free, rng) for _ in range(200)) if row is not None}
     assert drawn == {"HP:2000005", "HP:3050001", "HP:3050002", "HP:3050003"}
-    drawn = {ids[row] for row in (plan_of(tree)._draw(leaf, free, rng) for _ in range(200)) if row is not None}
+    drawn = {ids[row] for row in (plan_of(tree).order._draw(leaf, free, rng) for _ in range(200)) if row is not None}
     assert "HP:1000005" in drawn  # below the farther ancestor
-    assert plan._draw(ids.index(PHENOTYPIC_ABNORMALITY), free, rng) is None
+    assert plan.order._draw(ids.index(PHENOTYPIC_ABNORMALITY), free, rng) is None
 
 
 def test_two_processes_share_each_batch_of_one(tree):

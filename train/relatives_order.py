@@ -1,4 +1,4 @@
-"""Batches in which terms meet their relatives."""
+"""An order of the terms in which they meet their relatives."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -7,41 +7,36 @@ from typing import Literal
 import numpy as np
 
 from phenolip.ontology.graph import PHENOTYPIC_ABNORMALITY, PhenotypeOntology
-from phenolip.train.data import EpochPlan
 
 _ATTEMPTS = 8  # draws of a relative that is still free, before its place goes to the next anchor
 
 
-class RelativesPlan(EpochPlan):
-    """An EpochPlan that puts relatives of a term beside it: the hard negatives that a uniform batch hardly holds.
+class RelativesOrder:
+    """A RowOrder that puts relatives of a term beside it: the hard negatives that a uniform batch hardly holds.
 
     Anchors are taken in random order; each is followed by terms that are drawn below one of its ancestors, as far as
-    they are still free in this epoch. The groups are then shuffled and cut into batches. Every term therefore comes
-    once an epoch, as in EpochPlan; of the terms left over towards the end, some stand alone, spread over all batches.
+    they are still free in this epoch. The groups are then shuffled. Every term therefore comes once an epoch; of the
+    terms left over towards the end, some stand alone, spread over all batches.
 
     Args:
-        num_rows, batch_size, seed, rank, world_size: As in EpochPlan.
-        ontology: Source of is_a.
         hpo_ids: Term of each row.
+        ontology: Source of is_a.
         num_relatives: Relatives asked for each anchor, 0 or above.
         below: Where they are drawn: "parent", below one of the anchor's parents (siblings, mostly), or "ancestor",
             below any of its ancestors under HP:0000118, each as likely (nearer and farther relatives).
+        seed: With the epoch, fixes the order.
     """
 
     def __init__(
         self,
-        num_rows: int,
-        batch_size: int,
-        *,
-        seed: int,
-        rank: int = 0,
-        world_size: int = 1,
-        ontology: PhenotypeOntology,
         hpo_ids: Sequence[str],
+        ontology: PhenotypeOntology,
+        *,
         num_relatives: int,
         below: Literal["parent", "ancestor"],
+        seed: int,
     ) -> None:
-        super().__init__(num_rows, batch_size, seed=seed, rank=rank, world_size=world_size)
+        self.num_rows, self.seed = len(hpo_ids), seed
         self.num_relatives = num_relatives
         row_of = {hpo_id: row for row, hpo_id in enumerate(hpo_ids)}
         members: dict[str, list[int]] = defaultdict(list)
@@ -54,13 +49,9 @@ class RelativesPlan(EpochPlan):
             self._sources.append([a for a in ancestors if below == "ancestor" or a in parents])
         self._members = {ancestor: np.array(rows) for ancestor, rows in members.items()}
 
-    def _order(self, epoch: int) -> np.ndarray:
-        if getattr(self, "_cached_epoch", None) != epoch:
-            self._cached_order = self._grouped(np.random.default_rng([self.seed, epoch]))
-            self._cached_epoch = epoch
-        return self._cached_order
-
-    def _grouped(self, rng: np.random.Generator) -> np.ndarray:
+    def __call__(self, epoch: int) -> np.ndarray:
+        """(num_rows,) row numbers."""
+        rng = np.random.default_rng([self.seed, epoch])
         free = np.ones(self.num_rows, dtype=bool)
         groups = []
         for anchor in rng.permutation(self.num_rows).tolist():
