@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock
 from safetensors import SafetensorError
 from torch import nn
 from tqdm.auto import tqdm
@@ -23,12 +24,14 @@ def module_fingerprint(module: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+        digest.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
 
 
 class TextFeatureStore:
     """Rows of a frozen encoder's output on disk, one per distinct text, memory-mapped.
+
+    Processes may share a folder: one encodes while the others wait for it.
 
     Args:
         folder: Where the two arrays are kept; one folder per encoder.
@@ -40,6 +43,11 @@ class TextFeatureStore:
 
     def features(self, texts: Sequence[str]) -> np.ndarray:
         """(len(texts), D) float32, in the order given; equal texts share a row of the store."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / ".lock"):
+            return self._features(texts)
+
+    def _features(self, texts: Sequence[str]) -> np.ndarray:
         keys = np.array([hashlib.sha256(text.encode()).digest()[:16] for text in texts], dtype="V16")
         distinct, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
         stored_keys, stored = self._load()
@@ -67,7 +75,6 @@ class TextFeatureStore:
         return keys.view("V16").ravel(), features
 
     def _write(self, keys: np.ndarray, features: np.ndarray) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
         plain_keys = np.frombuffer(keys.tobytes(), dtype=np.uint8).reshape(-1, 16)
         for name, array in (("features", features.astype(np.float32)), ("keys", plain_keys)):
             partial = self.folder / f".{name}.{os.getpid()}.npy"
