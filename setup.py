@@ -18,6 +18,7 @@ SUBPACKAGES = [
     "train.configs",
     "inference",
     "eval",
+    "eval.ablation",
     "eval.metrics",
     "eval.evaluators",
     "eval.tasks",
@@ -48,6 +49,7 @@ CORE = [
     "pyyaml>=6.0.2",
     "pronto>=2.7.4",
     "tqdm>=4.66",
+    "filelock>=3.20.3",
     "ImageHash>=4.3.2",
 ]
 EVAL = ["matplotlib>=3.10", "jinja2>=3.1.6", "scikit-learn>=1.6", "scipy>=1.14"]
@@ -65,7 +67,7 @@ setup(
     packages=["phenolip", *(f"phenolip.{name}" for name in SUBPACKAGES)],
     package_data={
         "phenolip": ["model_card.md", "LICENSE"],
-        "phenolip.train.configs": ["*.yaml", "stage1/*.yaml"],
+        "phenolip.train.configs": ["*.yaml", "stage1/*.yaml", "ablation/*.yaml", "ablation/*/*.yaml"],
         "phenolip.eval": ["*.html", "*.jinja", "*.j2"],
         "phenolip.eval.tasks": ["*.yaml"],
     },

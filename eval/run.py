@@ -81,6 +81,7 @@ def evaluate(
     hpo: str | Path | None = None,
     max_bad_fraction: float = 0.01,
     device: str | None = None,
+    report: bool = True,
     report_path: str | Path | None = None,
 ) -> Evaluation:
     """Evaluates a model on a task and writes the results.
@@ -98,6 +99,7 @@ def evaluate(
         hpo: hp.obo or hp.json; by default the release that is installed.
         max_bad_fraction: Share of unusable rows that is tolerated; they are listed in bad_rows.jsonl.
         device: Device of the model; by default a GPU if there is one.
+        report: Write report.html.
         report_path: Where the report goes instead; it carries its images and needs no other file.
 
     Raises:
@@ -148,7 +150,8 @@ def evaluate(
     evaluation = Evaluation(results, pairs, predictions)
     if pairs is not None:
         write_predictions(output_dir / "predictions.jsonl", pairs, predictions)
-    write_report_if_possible(evaluation, Path(report_path or output_dir / "report.html"))
+    if report:
+        write_report_if_possible(evaluation, Path(report_path or output_dir / "report.html"))
     return evaluation
 
 

@@ -1,0 +1,181 @@
+"""`phenolip ablation`: what each part is worth, in one table of runs that differ in one thing each."""
+
+import argparse
+import logging
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import traceback
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from phenolip.exceptions import ConfigurationError, PhenoLIPError
+
+if TYPE_CHECKING:
+    from phenolip.eval.ablation.rows import AblationRow
+    from phenolip.eval.ablation.runs import RunSpec
+
+HELP = "train and compare the rows of the ablation table, several seeds each"
+ROOT = Path(__file__).resolve().parent.parent
+STAGE1_CONFIG = ROOT / "train" / "configs" / "mini_stage1.yaml"
+# One thread a worker: two runs side by side use two cores better than two threads do.
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the data, the rows and how they are run."""
+    parser.description = (
+        "Trains every row of a table of variants with several seeds, evaluates each on the same held-out pairs, and "
+        "writes OUTPUT/table.md, table.json and plot.png: mean and spread over the seeds, and the difference to a "
+        "reference row with its paired bootstrap interval. A row is a YAML file that also runs alone; rows.yaml lists "
+        "them. What is done is kept: the same command goes on after an interruption, and does again only what another "
+        "config, data set or Stage 1 encoder would change."
+    )
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = (
+        "examples:\n"
+        "  phenolip ablation --data DIR                                          everything, a fifth held out\n"
+        "  phenolip ablation --data DIR --rows plain contrastive --seeds 0       two rows, one seed\n"
+        "  phenolip ablation --split_dir DIR --knowledge_encoder runs/mini/stage1 --no_fine_tuned"
+    )
+    parser.add_argument("--data", metavar="DIR", help="image-caption pairs with HPO ids (see docs/data.md)")
+    parser.add_argument("--split_dir", metavar="DIR", help="instead of --data: a folder with train/ and validation/")
+    parser.add_argument("--output", default="runs/ablation", metavar="DIR", help="default: runs/ablation")
+    parser.add_argument("--rows", nargs="+", metavar="ID", help="rows to run (default: all)")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="default: 0 1 2")
+    parser.add_argument(
+        "--knowledge_encoder", metavar="DIR", help="Stage 1 folder; without it, one is trained first (half an hour)"
+    )
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="runs side by side, a core each (2)")
+    parser.add_argument(
+        "--fine_tuned",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="rows whose vision tower is trained too",
+    )
+    parser.add_argument("--keep_models", action="store_true", help="keep the weights of finished runs")
+    parser.add_argument("--rows_file", metavar="FILE", help="another table (train/configs/ablation/rows.yaml)")
+    parser.add_argument("--layouts", metavar="FILE", help="boxes of real figures for the compounds (drawn rows)")
+    parser.add_argument("--hpo", metavar="PATH", help="hp.obo or hp.json (the installed release)")
+    parser.add_argument(
+        "--max_bad_fraction", type=float, default=0.01, metavar="F", help="share of rows that may be bad (0.01)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prepares, runs what is not done, and writes the table; 1 where a run failed."""
+    if args.jobs < 1 or min(args.seeds) < 0 or len(set(args.seeds)) < len(args.seeds):
+        raise ConfigurationError(
+            f"`jobs` must be 1 or more and `seeds` different numbers of 0 or more, got {args.jobs} and {args.seeds}."
+        )
+    from phenolip.eval.ablation.plan import needs_teacher, plan_runs, trained_rows
+    from phenolip.eval.ablation.prepare import prepare_data
+    from phenolip.eval.ablation.rows import MINI_ROWS, load_rows
+
+    rows = load_rows(args.rows_file or MINI_ROWS)
+    chosen = trained_rows(rows, args.rows, fine_tuned=args.fine_tuned)
+    output = Path(args.output)
+    data = prepare_data(
+        chosen,
+        output,
+        data=args.data,
+        split_dir=args.split_dir,
+        layouts=args.layouts,
+        hpo=args.hpo,
+        max_bad_fraction=args.max_bad_fraction,
+    )
+    encoder = args.knowledge_encoder
+    if encoder is None and needs_teacher(chosen):
+        encoder = train_knowledge_encoder(output / "stage1", args.hpo)
+    specs = plan_runs(rows, chosen, args.seeds, data, output, knowledge_encoder=encoder, keep_models=args.keep_models)
+    failures = run_specs(specs, args.jobs, output / "workers.log")
+    write_outputs(rows, specs, output)
+    for name, reason in failures.items():
+        sys.stderr.write(f"failed: {name}: {reason}\n")
+    return 1 if failures else 0
+
+
+def train_knowledge_encoder(folder: Path, hpo: str | None) -> str:
+    """Path of the Stage 1 encoder of the ablation, trained if it is not there.
+
+    Raises:
+        PhenoLIPError: Training failed.
+    """
+    if not (folder / "run.json").is_file():
+        command = [sys.executable, str(ROOT / "train" / "stage1.py"), "--config", str(STAGE1_CONFIG)]
+        command += ["--output_dir", str(folder), "--resume", "true", *(["--hpo", hpo] if hpo else [])]
+        sys.stdout.write(f"Stage 1, the knowledge encoder: {folder}\n")
+        sys.stdout.flush()
+        if code := subprocess.run(command).returncode:
+            raise PhenoLIPError(f"Stage 1 ended with exit code {code}; its message is above.")
+    return str(folder)
+
+
+def run_specs(specs: list["RunSpec"], jobs: int, log_path: Path) -> dict[str, str]:
+    """Runs what is not done in worker processes; returns the reason of each failure by the name of its run."""
+    from tqdm.auto import tqdm
+
+    from phenolip.eval.ablation.runs import execute, is_done
+    from phenolip.eval.ablation.schedule import run_all
+
+    todo = [spec for spec in specs if not is_done(spec)]
+    if not todo:
+        return {}
+    failures: dict[str, str] = {}
+    progress = tqdm(total=len(specs), initial=len(specs) - len(todo), desc="ablation", unit="run", dynamic_ncols=True)
+
+    def on_end(spec: "RunSpec", seconds: float | None, error: BaseException | None) -> None:
+        if error:
+            failures[spec.name] = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            with log_path.open("a", encoding="utf-8") as log:
+                log.write("".join(traceback.format_exception(error)))
+        progress.set_postfix_str(f"{spec.name}: " + ("failed" if error else f"{seconds:.0f} s"))
+        progress.update()
+
+    os.environ.update(ENVIRONMENT)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a shutdown is an interruption like any other
+    executor = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), start_worker, (str(log_path),))
+    interrupted = True
+    try:
+        run_all(todo, executor, execute, jobs=jobs, on_end=on_end)
+        interrupted = False
+    finally:
+        for worker in multiprocessing.active_children() if interrupted else ():
+            worker.terminate()  # training saves a checkpoint and ends
+        executor.shutdown(cancel_futures=True)
+        progress.close()
+    return failures
+
+
+def start_worker(log_path: str) -> None:
+    """Sends the bars and warnings of a worker to a file; its failures are reported by the process that started it."""
+    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, sys.stderr.fileno())
+    os.close(log)
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    logging.basicConfig(level=logging.ERROR, format="%(levelname)s: %(message)s")
+
+
+def write_outputs(rows: dict[str, "AblationRow"], specs: list["RunSpec"], output: Path) -> None:
+    """Writes table.md, table.json and plot.png from the finished runs, and says where they are."""
+    from phenolip.eval.ablation.summary import summarise
+    from phenolip.eval.ablation.table import to_markdown, write_plot
+    from phenolip.eval.compare import load_run
+    from phenolip.provenance import write_json
+
+    summaries = summarise(rows, specs)
+    if not summaries:
+        return
+    trained = summaries[0].row.trained_row
+    results = next(load_run(spec.folder).results for spec in specs if spec.row_id == trained and spec.folder.is_dir())
+    shared = ("task", "task_version", "n", "num_candidates", "data_revision", "hpo_release", "git_commit", "hardware")
+    table = {name: results.get(name) for name in shared} | {"rows": [summary.to_dict() for summary in summaries]}
+    write_json(output / "table.json", table)
+    (output / "table.md").write_text(to_markdown(summaries, num_pairs=results["n"]), encoding="utf-8")
+    write_plot(summaries, output / "plot.png")
+    sys.stdout.write(f"Table of {len(summaries)} rows: {output / 'table.md'}, beside it table.json and plot.png\n")

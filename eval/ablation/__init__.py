@@ -1,0 +1,1 @@
+"""The ablation: one table of runs that differ in one thing each."""

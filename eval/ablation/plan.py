@@ -1,0 +1,151 @@
+"""From rows, seeds and data to the runs that the table needs."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from phenolip.datasets_scripts.load import load_pairs
+from phenolip.datasets_scripts.tables import data_revision
+from phenolip.eval.ablation.rows import AblationRow
+from phenolip.eval.ablation.runs import ONTOLOGY_TASK, TASK, RunSpec, resolve_settings, run_key
+from phenolip.eval.tasks.registry import load_task
+from phenolip.exceptions import ConfigurationError
+from phenolip.ontology.reader import load_ontology
+from phenolip.provenance import content_hash
+from phenolip.train.teacher import load_teacher, module_fingerprint
+
+FEATURE_SETTINGS = ("preset", "vision_path", "image_size", "min_crop_area", "color_jitter")  # of stored views
+
+
+@dataclass(frozen=True, slots=True)
+class AblationData:
+    """Folders of pairs.
+
+    Attributes:
+        train: Name of a variant (originals, compounds, crops) -> its training pairs.
+        validation: Pairs that every run is evaluated on.
+        hpo: Ontology file, or None for the installed release.
+    """
+
+    train: dict[str, str]
+    validation: str
+    hpo: str | None
+
+
+def needs_teacher(rows: Iterable[AblationRow]) -> bool:
+    """Whether a row that is trained takes anything from the Stage 1 encoder."""
+    return any(_takes_teacher(_settings(row, "a folder")) for row in rows if row.config)
+
+
+def trained_rows(rows: dict[str, AblationRow], chosen: Sequence[str] | None, *, fine_tuned: bool) -> list[AblationRow]:
+    """Rows that must be trained for the chosen ones, quick ones first, each once.
+
+    Raises:
+        ConfigurationError: A chosen row does not exist, or is fine-tuned where that is left out.
+    """
+    for row_id in chosen or ():
+        if row_id not in rows:
+            raise ConfigurationError(
+                f"`rows` must name rows of the table, got '{row_id}'; they are {', '.join(rows)}."
+            )
+        if rows[row_id].fine_tuned and not fine_tuned:
+            raise ConfigurationError(f"`rows` names '{row_id}', which is fine-tuned: leave out `--no_fine_tuned`.")
+    wanted = {row.trained_row for row in rows.values() if row.id in (chosen or rows)}
+    kept = [row for row in rows.values() if row.id in wanted and (fine_tuned or not row.fine_tuned)]
+    return sorted(kept, key=lambda row: row.fine_tuned)
+
+
+def plan_runs(
+    rows: dict[str, AblationRow],
+    trained: Sequence[AblationRow],
+    seeds: Sequence[int],
+    data: AblationData,
+    output: Path,
+    *,
+    knowledge_encoder: str | None,
+    keep_models: bool = False,
+) -> list[RunSpec]:
+    """The runs of the trained rows: all of the first seed, then all of the next.
+
+    Args:
+        rows: Every row of the table.
+        trained: Those to train.
+        seeds: Seeds of each row.
+        data: What they are trained and evaluated on.
+        output: Folder of the ablation.
+        knowledge_encoder: Stage 1 folder; may be None where no row takes anything from it.
+        keep_models: Leave the weights of finished runs.
+    """
+    ontology = load_ontology(data.hpo)
+
+    @cache
+    def revision(path: str) -> tuple[str, int]:
+        pairs = load_pairs(path, ontology=ontology)
+        return data_revision(pairs), len(pairs)
+
+    @cache
+    def teacher() -> str:
+        return module_fingerprint(load_teacher(knowledge_encoder, 1)[0])
+
+    tasks = {name: load_task(name) for name in (TASK, ONTOLOGY_TASK)}
+    scored_by_variants = {row.model for row in rows.values() if row.variant}
+    specs = []
+    for seed in seeds:
+        for row in trained:
+            source = data.train[row.data]
+            argv = ["--config", str(row.config), "--data", source, "--seed", str(seed), "--num_threads", "1"]
+            argv += ["--hpo", data.hpo] if data.hpo else []
+            argv += ["--knowledge_encoder", knowledge_encoder] if knowledge_encoder else []
+            if row.steps_of:
+                shown = _settings(rows[row.steps_of], knowledge_encoder)
+                steps = num_steps(shown, revision(data.train[rows[row.steps_of].data])[1])
+                argv += ["--max_steps", str(steps)]
+            settings = resolve_settings(argv)
+            revisions = {"data": revision(source)[0], "validation": revision(data.validation)[0]}
+            revisions["hpo"] = ontology.sha256
+            revisions["teacher"] = teacher() if _takes_teacher(settings) else ""
+            with_variants = row.id in scored_by_variants
+            revisions["tasks"] = " ".join(f"{tasks[name].name} {tasks[name].version}" for name in tasks)
+            specs.append(
+                RunSpec(
+                    row_id=row.id,
+                    seed=seed,
+                    argv=(*argv, "--feature_cache", str(output / "features")),
+                    folder=output / "rows" / row.id / f"seed_{seed}",
+                    key=run_key(settings, revisions),
+                    validation=data.validation,
+                    feature_dir=output / "features",
+                    store_images=settings["vision_blocks"] == 0 and not settings["random_vision"],
+                    store_texts=settings["freeze_text"],
+                    feature_group=_feature_group(settings, revisions["data"]),
+                    with_variants=with_variants,
+                    keep_model=keep_models,
+                    hpo=data.hpo,
+                )
+            )
+    return specs
+
+
+def num_steps(settings: dict[str, Any], num_rows: int) -> int:
+    """Optimiser steps of a run over all its rows, as the training loop counts them."""
+    if settings["max_steps"] > 0:
+        return settings["max_steps"]
+    batches = num_rows // min(settings["batch_size"], num_rows)
+    return max(1, settings["num_epochs"] * batches // settings["gradient_accumulation_steps"])
+
+
+def _settings(row: AblationRow, knowledge_encoder: str | None) -> dict[str, Any]:
+    teacher = ["--knowledge_encoder", knowledge_encoder] if knowledge_encoder else []
+    return resolve_settings(["--config", str(row.config), "--data", "unset", *teacher])
+
+
+def _takes_teacher(settings: dict[str, Any]) -> bool:
+    return settings["knowledge_weight"] > 0 or settings["init_from_teacher"]
+
+
+def _feature_group(settings: dict[str, Any], revision: str) -> str | None:
+    if not settings["cached_views"] or settings["random_vision"]:  # random weights differ from seed to seed
+        return None
+    return content_hash([revision, *(str(settings[name]) for name in FEATURE_SETTINGS)])

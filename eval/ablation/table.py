@@ -1,0 +1,116 @@
+"""The table of an ablation: Markdown for readers, JSON for programs, a plot of the differences."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from phenolip.eval.ablation.summary import TOP1, RowSummary, Spread
+
+TITLES = {"i2t": "I→T", "t2i": "T→I", "i2p": "I→P", "p2i": "P→I"}
+BETTER, UNCLEAR, WORSE, INK = "#2f6f8f", "#8a9499", "#b4552d", "#1d2529"
+ROW_INCHES = 0.27
+
+
+def to_markdown(summaries: Sequence[RowSummary], *, num_pairs: int) -> str:
+    """One table a group; a difference whose interval leaves out zero is bold.
+
+    Args:
+        summaries: From `summarise`.
+        num_pairs: Image-caption pairs that were evaluated.
+    """
+    titles = {summary.row.id: summary.row.title for summary in summaries}
+    lines = ["# Ablation", ""]
+    for group, members in _groups(summaries):
+        lines += [f"## {group}", "", *_group_lines(members, titles), ""]
+    lines += [
+        f"Hit rates in percent over {num_pairs:,} held-out pairs; the cutoff (@) of retrieval is scaled to their "
+        "number. Values are means over the seeds, with their sample standard deviation after ±. The mean is that of "
+        "the retrieval columns, and of all three columns where phenotypes are scored with the ontology. The "
+        "difference is that of the mean to the row named after it, with its 95 % paired bootstrap interval: seeds are "
+        "averaged query by query, then queries are drawn. It speaks of other queries for these runs; ± speaks of "
+        "other seeds.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _groups(summaries: Sequence[RowSummary]) -> list[tuple[str, list[RowSummary]]]:
+    return [(group, list(members)) for group, members in groupby(summaries, key=lambda summary: summary.row.group)]
+
+
+def _group_lines(members: Sequence[RowSummary], titles: dict[str, str]) -> list[str]:
+    columns = tuple(dict.fromkeys(name for summary in members for name in summary.metrics))
+    header = ["row", *map(_title, columns), "mean", "difference", "to", "seeds", "s a run"]
+    lines = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(columns) + 2) + "---|---:|---:|"]
+    for summary in members:
+        cells = [_escape(summary.row.title)]
+        cells += [_value(summary.metrics[name]) if name in summary.metrics else "-" for name in columns]
+        cells += [_value(summary.mean), _difference(summary)]
+        cells.append(_escape(titles[summary.row.reference]) if summary.difference else "")
+        cells += [str(len(summary.seeds)), "" if summary.seconds is None else f"{summary.seconds:.0f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _title(metric: str) -> str:
+    if metric == TOP1:
+        return "zero-shot top 1"
+    direction, _, cutoff = metric.partition("_hit_at_")
+    return f"{TITLES[direction]} @{cutoff}"
+
+
+def _value(spread: Spread) -> str:
+    std = "" if spread.std is None else f" ± {100 * spread.std:.1f}"
+    return f"{100 * spread.mean:.1f}{std}"
+
+
+def _difference(summary: RowSummary) -> str:
+    if summary.difference is None:
+        return ""
+    low, high = summary.difference.ci95
+    text = f"{100 * summary.difference.difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+    return f"**{text}**" if low > 0 or high < 0 else text
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def write_plot(summaries: Sequence[RowSummary], path: str | Path) -> None:
+    """Dot plot of the differences with their intervals, a panel a group; nothing is written without a difference."""
+    groups = [(group, [s for s in members if s.difference]) for group, members in _groups(summaries)]
+    groups = [(group, members) for group, members in groups if members]
+    if not groups:
+        return
+    titles = {summary.row.id: summary.row.title for summary in summaries}
+    sizes = [len(members) + 1.6 for _, members in groups]  # a panel's title takes room too
+    with rc_context({"font.size": 8, "axes.edgecolor": INK, "text.color": INK}):
+        figure = Figure(figsize=(9, ROW_INCHES * sum(sizes) + 0.7), layout="constrained")
+        panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False, height_ratios=sizes)[:, 0]
+        for axes, (group, members) in zip(panels, groups, strict=True):
+            _draw_group(axes, group, members, titles)
+        panels[-1].set_xlabel(
+            "difference of the mean hit rate to the row after the colon, points; 95 % paired interval"
+        )
+        figure.savefig(path, dpi=150)
+
+
+def _draw_group(axes: Axes, group: str, members: Sequence[RowSummary], titles: dict[str, str]) -> None:
+    for place, summary in enumerate(members):
+        low, high = (100 * bound for bound in summary.difference.ci95)
+        colour = BETTER if low > 0 else WORSE if high < 0 else UNCLEAR
+        axes.plot([low, high], [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
+        axes.plot(100 * summary.difference.difference, place, "o", color=colour, markersize=5)
+    axes.axvline(0, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+    labels = [f"{s.row.title}  :  {titles[s.row.reference]}" for s in members]
+    axes.set_yticks(range(len(members)), labels)
+    axes.set_ylim(len(members) - 0.5, -0.5)
+    axes.set_title(group, loc="left", fontweight="bold", fontsize=8)
+    axes.grid(axis="x", color="#e3e8ea", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(axis="y", length=0)
+    axes.spines[["top", "right", "left"]].set_visible(False)
