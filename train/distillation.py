@@ -10,15 +10,17 @@ from phenolip.train.losses.cosine import CosineLoss
 from phenolip.train.losses.paired_contrastive import PairedContrastiveLoss
 from phenolip.train.losses.phenotype_name import PhenotypeNameLoss
 from phenolip.train.losses.relational import RelationalLoss
+from phenolip.train.losses.response import ResponseLoss
 
 FORMS = {
     "contrastive": "caption against the teacher's embedding of it, the other captions as negatives (the paper's L_kd)",
     "cosine": "caption towards the teacher's embedding of it, without negatives",
     "relational": "image-caption similarities of a batch follow those of its captions in the teacher's space",
     "anchors": "image against the teacher's embeddings of all training phenotypes, its own as targets",
+    "responses": "image's softmax over phenotypes follows the teacher's for its caption; rows need no labels",
     "names": "each phenotype's name against the teacher's embedding of it, the other names as negatives",
 }
-NAME_FORMS = frozenset({"anchors", "names"})  # those that need phenotypes and the teacher's view of their names
+NAME_FORMS = frozenset({"anchors", "responses", "names"})  # those that need the teacher's view of phenotypes' names
 
 
 class KnowledgeDistillation(nn.Module):
@@ -51,7 +53,7 @@ class KnowledgeDistillation(nn.Module):
         else:
             self.projection = nn.Identity()
         self.contrastive, self.cosine = PairedContrastiveLoss(), CosineLoss()
-        self.relational, self.anchors = RelationalLoss(), PhenotypeNameLoss()
+        self.relational, self.anchors, self.responses = RelationalLoss(), PhenotypeNameLoss(), ResponseLoss()
 
     def forward(
         self,
@@ -71,7 +73,7 @@ class KnowledgeDistillation(nn.Module):
             batch: Entries of the whole batch: group_ids (N, G), knowledge_embeds (N, K), and where the form needs them
                 knowledge_names (C, K), labels or label_values (N, C), label_valid (N, C).
             scale: The student's inverse temperature.
-            own_scale: That of `contrastive`, `anchors` and `names`; `scale` again where it is shared.
+            own_scale: That of all forms but `cosine` and `relational`; `scale` again where it is shared.
 
         Shapes (N rows, C candidates, D width, K teacher's width): image_embeds, text_embeds (N, D), name_embeds
             (C, D); returns scalars in nats (cosine: no unit).
@@ -90,6 +92,9 @@ class KnowledgeDistillation(nn.Module):
                 values, valid = batch.get("label_values", batch["labels"]), batch.get("label_valid")
                 student = self._to_teacher(image_embeds)
                 losses[form] = self.anchors(student, batch["knowledge_names"], own_scale, values, valid)
+            elif form == "responses":
+                student = self._to_teacher(image_embeds)
+                losses[form] = self.responses(student, batch["knowledge_embeds"], batch["knowledge_names"], own_scale)
             else:
                 losses[form] = self.contrastive(self._to_teacher(name_embeds), batch["knowledge_names"], own_scale)
         total = sum(self.forms[form] * loss for form, loss in losses.items())

@@ -83,6 +83,16 @@ def by_hand_relational(images, texts, teacher, scale, temperature=0.07):
     return total / (2 * len(images))
 
 
+def by_hand_responses(images, captions, names, scale, temperature=0.05):
+    total = 0.0
+    for image, caption in zip(images, captions, strict=True):
+        said = [float(caption @ name) / temperature for name in names]
+        own = [scale * float(image @ name) for name in names]
+        for p, q in zip([s - log_sum(said) for s in said], [o - log_sum(own) for o in own], strict=True):
+            total += math.exp(p) * (p - q)
+    return total / len(images)
+
+
 def expected_loss(form, module, batch, images, texts, names, own_scale=9.0):
     with torch.no_grad():
         to_teacher = [F.normalize(module.projection(side), dim=1) for side in (images, texts, names)]
@@ -97,6 +107,8 @@ def expected_loss(form, module, batch, images, texts, names, own_scale=9.0):
         return by_hand_relational(images, texts, teacher, 4.0)
     if form == "anchors":
         return by_hand_anchors(to_teacher[0], anchors, own_scale, values, valid)
+    if form == "responses":
+        return by_hand_responses(to_teacher[0], teacher, anchors, own_scale)
     return by_hand_contrastive(to_teacher[2], anchors, own_scale)
 
 
@@ -113,7 +125,7 @@ def test_each_form_equals_its_definition_in_the_teachers_space(form, width):
 
 def test_forms_add_up_with_their_weights():
     batch = batch_of()
-    weights = {"contrastive": 1.0, "cosine": 2.5, "relational": 0.25, "anchors": 3.0, "names": 0.5}
+    weights = {"contrastive": 1.0, "cosine": 2.5, "relational": 0.25, "anchors": 3.0, "responses": 0.75, "names": 0.5}
     module, total, losses = run(weights, batch, *students())
     expected = {form: expected_loss(form, module, batch, *students()) for form in weights}
     for form, value in losses.items():
