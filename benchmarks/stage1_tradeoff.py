@@ -99,25 +99,31 @@ def measure(encoder: Encoder, evaluator: KnowledgeEvaluator, file: Path) -> dict
     return json.loads(file.read_text(encoding="utf-8"))
 
 
-def draw(rows: list[dict[str, Any]], file: Path) -> None:
+def draw(rows: list[dict[str, Any]], file: Path, budget: str) -> None:
     """Retrieval over agreement with the ontology, one line for each kind of pairs, the weight beside each point."""
-    figure, axes = plt.subplots(1, 2, figsize=(9.5, 4.2), sharey=True)
-    retrieval = RETRIEVAL[0]
+    figure, axes = plt.subplots(1, 2, figsize=(9.5, 4.4), sharey=True)
     for axis, (metric, kind) in zip(axes, HIERARCHY.items(), strict=True):
-        x = [row["metrics"][metric]["value"] for row in rows]
-        y = [row["metrics"][retrieval]["value"] for row in rows]
-        low, high = zip(*(row["metrics"][retrieval]["ci95"] for row in rows), strict=True)
-        errors = [[v - a for v, a in zip(y, low, strict=True)], [b - v for v, b in zip(y, high, strict=True)]]
-        axis.errorbar(x, y, yerr=errors, marker="o", color="#1f6f8b", ecolor="#b9d3dc", capsize=2)
+        x, x_errors = _with_errors(rows, metric)
+        y, y_errors = _with_errors(rows, RETRIEVAL[0])
+        axis.errorbar(x, y, xerr=x_errors, yerr=y_errors, marker="o", color="#1f6f8b", ecolor="#b9d3dc", capsize=2)
         for row, at_x, at_y in zip(rows, x, y, strict=True):
             axis.annotate(f"{row['hierarchy_weight']:g}", (at_x, at_y), (5, 6), textcoords="offset points", fontsize=9)
         axis.set_xlabel(f"Spearman of cosine with Lin, {kind}")
+        axis.margins(x=0.15)
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("held-out synonym to name, hit@1")
-    figure.suptitle("Stage 1: retrieval against hierarchy; the number is the weight of the hierarchy term")
+    figure.suptitle(f"Stage 1 by weight of the hierarchy term ({budget}; bars: 95% intervals)", fontsize=11)
     figure.tight_layout()
     figure.savefig(file, dpi=150)
     plt.close(figure)
+
+
+def _with_errors(rows: list[dict[str, Any]], metric: str) -> tuple[list[float], list[list[float]]]:
+    """Values, and how far their intervals reach below and above."""
+    found = [row["metrics"][metric] for row in rows]
+    values = [entry["value"] for entry in found]
+    below = [entry["value"] - entry["ci95"][0] for entry in found]
+    return values, [below, [entry["ci95"][1] - entry["value"] for entry in found]]
 
 
 def main() -> None:
@@ -148,7 +154,8 @@ def main() -> None:
             "rows": rows,
         }
         write_json(arguments.output / "tradeoff.json", record)
-        draw(rows, arguments.output / "tradeoff.png")
+        steps = f"{arguments.max_steps} steps" if arguments.max_steps else "whole runs"
+        draw(rows, arguments.output / "tradeoff.png", f"{steps}, {len(evaluator.term_ids):,} names")
 
 
 def _line(metrics: dict[str, Any]) -> str:
