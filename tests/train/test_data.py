@@ -69,6 +69,13 @@ def test_augmentation_differs_by_epoch_keeps_the_frame_without_crop_and_never_mi
         assert pixels[:, -1].mean() > pixels[:, 0].mean()
 
 
+def test_the_first_epochs_are_smaller(pair_rows):
+    settings = {"image_size": 32, "min_crop_area": 0.5, "color_jitter": 0.2, "seed": 0}
+    samples = ImageTextPairs(pair_rows, first_image_size=16, num_first_epochs=2, **settings)
+    assert [samples[(epoch, 1)]["image"].shape[0] for epoch in range(4)] == [16, 16, 32, 32]
+    assert np.array_equal(samples[(2, 1)]["image"], ImageTextPairs(pair_rows, **settings)[(2, 1)]["image"])
+
+
 def test_multi_hot_and_duplicate_groups():
     targets = MultiHotTargets([["HP:2", "HP:1"], [], ["HP:2"]])
     assert targets.candidate_ids == ["HP:1", "HP:2"]

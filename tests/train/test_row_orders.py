@@ -111,6 +111,13 @@ def test_rows_of_siblings_stand_together(ontology):
     assert len(pairs) >= 10 and max(reds) - min(reds) > 10  # those alone are spread
 
 
+def test_rows_that_find_no_sibling_are_spread_over_the_epoch(ontology):
+    labels = [[ROUND]] * 30 + [[SQUARE]] * 10
+    order = SiblingOrder(labels, ontology, group_size=2, seed=0)
+    last_squares = [max(np.flatnonzero(order(epoch) >= 30)) for epoch in range(10)]
+    assert min(last_squares) > 25  # taken one group after the other, all squares would be among the first 20 rows
+
+
 def test_groups_are_no_larger_than_asked_and_hold_different_phenotypes(ontology):
     order = SiblingOrder(LABELS, ontology, group_size=3, seed=0)
     waiting = defaultdict(list)
