@@ -209,7 +209,7 @@ def main(argv: list[str] | None = None) -> None:
     if loss_args.needs_targets and not any(rows["hpo_ids"]):
         raise ConfigurationError(
             f"No row of {data_args.data} has an HPO id; set `name_weight: 0`, `caption_target_weight: 0` and a "
-            "`distillation` without anchors and names."
+            f"`distillation` without {', '.join(sorted(NAME_FORMS))}."
         )
     targets = _build_targets(rows, ontology, loss_args) if loss_args.needs_targets else None
     model, processor = _build_model(model_args, loss_args, accelerator.device)

@@ -62,7 +62,7 @@ def assert_equal_to_one_process(cases, folder):
             torch.testing.assert_close(together["gradients"][name], gradient, rtol=1e-5, atol=1e-5 * float(scale))
 
 
-ALL_FORMS = {"contrastive": 1.0, "cosine": 2.0, "relational": 0.5, "anchors": 0.7, "names": 0.3}
+ALL_FORMS = {"contrastive": 1.0, "cosine": 2.0, "relational": 0.5, "anchors": 0.7, "names": 0.3, "responses": 0.6}
 
 
 def test_stage2_on_two_processes_equals_one(build_objective, pair_samples, pair_collator, ontology, tmp_path):

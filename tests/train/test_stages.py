@@ -119,8 +119,8 @@ def test_stage2_leaves_a_model_that_predicts_and_knows_its_data(train_stage2, fr
     [
         ("--distillation cosine --targets closure --closure_information 0.7 --caption_target_weight 0.3", {"cosine"}),
         (
-            "--distillation anchors=0.5 --targets lin --caption_target_weight 1 --order siblings --freeze_text true",
-            {"anchors"},
+            "--distillation anchors=0.5 responses --targets lin --caption_target_weight 1 --order siblings --freeze_text true",
+            {"anchors", "responses"},
         ),
         ("--distillation names --order balanced --rows_per_phenotype 2 --share_scale true", {"names"}),
         (
@@ -178,7 +178,7 @@ def test_phenotypes_are_asked_for_where_a_loss_needs_them(train_stage2, image_fo
     (tmp_path / "bare" / "images").symlink_to(image_folder / "images")
     bare = "".join(json.dumps({name: row[name] for name in ("file_name", "caption")}) + "\n" for row in rows)
     (tmp_path / "bare" / "metadata.jsonl").write_text(bare)
-    for needy in ("--distillation names", "--name_weight 1", "--caption_target_weight 0.1"):
+    for needy in ("--distillation responses", "--name_weight 1", "--caption_target_weight 0.1"):
         with pytest.raises(ConfigurationError, match="No row of .*bare has an HPO id; set `name_weight: 0`"):
             train_stage2(f"--data {tmp_path / 'bare'} {needy}")
 
