@@ -119,7 +119,8 @@ def test_stage2_leaves_a_model_that_predicts_and_knows_its_data(train_stage2, fr
     [
         ("--distillation cosine --targets closure --closure_information 0.7 --caption_target_weight 0.3", {"cosine"}),
         (
-            "--distillation anchors=0.5 responses --targets lin --caption_target_weight 1 --order siblings --freeze_text true",
+            "--distillation anchors=0.5 responses --targets lin --caption_target_weight 1 --order siblings "
+            "--freeze_text true",
             {"anchors", "responses"},
         ),
         ("--distillation names --order balanced --rows_per_phenotype 2 --share_scale true", {"names"}),
