@@ -90,8 +90,14 @@ def run(args: argparse.Namespace) -> int:
     encoder = args.knowledge_encoder
     if encoder is None and needs_teacher(chosen):
         encoder = train_knowledge_encoder(output / "stage1", args.hpo)
-    specs = plan_runs(rows, chosen, args.seeds, data, output, knowledge_encoder=encoder, keep_models=args.keep_models)
-    failures = run_specs(specs, args.jobs, output / "workers.log")
+    # The table shows what was run before too: every row that this folder can hold.
+    everything = trained_rows(rows, None, fine_tuned=True)
+    possible = [row for row in everything if row.data in data.train and (encoder or not needs_teacher([row]))]
+    specs = plan_runs(
+        rows, possible, args.seeds, data, output, knowledge_encoder=encoder, keep_models=args.keep_models
+    )
+    asked = {row.id for row in chosen}
+    failures = run_specs([spec for spec in specs if spec.row_id in asked], args.jobs, output / "workers.log")
     write_outputs(rows, specs, output)
     for name, reason in failures.items():
         sys.stderr.write(f"failed: {name}: {reason}\n")
@@ -136,7 +142,7 @@ def run_specs(specs: list["RunSpec"], jobs: int, log_path: Path) -> dict[str, st
         progress.update()
 
     os.environ.update(ENVIRONMENT)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a shutdown is an interruption like any other
+    handler = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a shutdown is an interruption like any other
     executor = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), start_worker, (str(log_path),))
     interrupted = True
     try:
@@ -146,6 +152,7 @@ def run_specs(specs: list["RunSpec"], jobs: int, log_path: Path) -> dict[str, st
         for worker in multiprocessing.active_children() if interrupted else ():
             worker.terminate()  # training saves a checkpoint and ends
         executor.shutdown(cancel_futures=True)
+        signal.signal(signal.SIGTERM, handler)
         progress.close()
     return failures
 

@@ -57,9 +57,10 @@ def prepare_data(
                     f"`--split_dir` must hold train/ and validation/, got {folder} without {name}/."
                 )
     train = {"originals": str(folder / "train")}
-    if any(row.data in FOLDERS for row in rows):
-        composites = output / "composites"
-        if not _is_made(composites, train["originals"]):
+    composites = output / "composites"
+    is_made = _is_made(composites, train["originals"])
+    if is_made or any(row.data in FOLDERS for row in rows):
+        if not is_made:
             bad_rows = output / "composites.bad_rows.jsonl"
             prepare_composites(
                 train["originals"], composites, layouts=layouts, crops=True, bad_rows_path=bad_rows, **reading

@@ -93,9 +93,7 @@ def write_plot(summaries: Sequence[RowSummary], path: str | Path) -> None:
         panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False, height_ratios=sizes)[:, 0]
         for axes, (group, members) in zip(panels, groups, strict=True):
             _draw_group(axes, group, members, titles)
-        panels[-1].set_xlabel(
-            "difference of the mean hit rate to the row after the colon, points; 95 % paired interval"
-        )
+        panels[-1].set_xlabel("difference of the mean hit rate in points, with its 95 % paired bootstrap interval")
         figure.savefig(path, dpi=150)
 
 
@@ -106,7 +104,7 @@ def _draw_group(axes: Axes, group: str, members: Sequence[RowSummary], titles: d
         axes.plot([low, high], [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
         axes.plot(100 * summary.difference.difference, place, "o", color=colour, markersize=5)
     axes.axvline(0, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
-    labels = [f"{s.row.title}  :  {titles[s.row.reference]}" for s in members]
+    labels = [f"{s.row.title}   vs   {titles[s.row.reference]}" for s in members]
     axes.set_yticks(range(len(members)), labels)
     axes.set_ylim(len(members) - 0.5, -0.5)
     axes.set_title(group, loc="left", fontweight="bold", fontsize=8)
