@@ -71,10 +71,13 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigurationError(
             f"`jobs` must be 1 or more and `seeds` different numbers of 0 or more, got {args.jobs} and {args.seeds}."
         )
+    from transformers.utils.logging import disable_progress_bar
+
     from phenolip.eval.ablation.plan import needs_teacher, plan_runs, trained_rows
     from phenolip.eval.ablation.prepare import prepare_data
     from phenolip.eval.ablation.rows import MINI_ROWS, load_rows
 
+    disable_progress_bar()
     rows = load_rows(args.rows_file or MINI_ROWS)
     chosen = trained_rows(rows, args.rows, fine_tuned=args.fine_tuned)
     output = Path(args.output)

@@ -6,6 +6,7 @@ from phenolip.eval.ablation.rows import MINI_ROWS, load_rows
 from phenolip.eval.ablation.runs import ONTOLOGY_TASK, resolve_settings
 from phenolip.eval.tasks.registry import load_task
 from phenolip.exceptions import ConfigurationError
+from phenolip.train.distillation import FORMS
 
 ROWS = load_rows()
 COMPARED = [row for row in ROWS.values() if row.config and row.reference]
@@ -27,6 +28,15 @@ def test_every_config_is_a_row_and_every_variant_is_measured():
     variants = load_task(ONTOLOGY_TASK).evaluators["zero_shot"]["variants"].keys() | {"names"}
     assert {row.variant for row in ROWS.values()} - {None} <= variants
     assert all(row.reference in list(ROWS)[: list(ROWS).index(row.id)] for row in ROWS.values() if row.reference)
+
+
+def test_every_form_of_distillation_target_and_order_has_a_row_of_its_own():
+    read = [settings(row) for row in ROWS.values() if row.config]
+    assert {tuple(one["distillation"]) for one in read if one["knowledge_weight"]} >= {(form,) for form in FORMS}
+    assert {(one["targets"], one["caption_target_weight"]) for one in read} >= {
+        ("multi_hot", 0.3), ("closure", 0.3), ("lin", 0.3),
+    }  # fmt: skip
+    assert {one["order"] for one in read} >= {"shuffled", "siblings", "balanced"}
 
 
 def test_fine_tuned_rows_are_four_and_come_last():
