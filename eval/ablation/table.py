@@ -1,5 +1,6 @@
 """The table of an ablation: Markdown for readers, JSON for programs, a plot of the differences."""
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -93,7 +94,7 @@ def write_plot(summaries: Sequence[RowSummary], path: str | Path) -> None:
         panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False, height_ratios=sizes)[:, 0]
         for axes, (group, members) in zip(panels, groups, strict=True):
             _draw_group(axes, group, members, titles)
-        panels[-1].set_xlabel("difference of the mean hit rate in points, with its 95 % paired bootstrap interval")
+        panels[-1].set_xlabel("difference of the mean, points, with 95 % paired interval")
         figure.savefig(path, dpi=150)
 
 
@@ -104,10 +105,14 @@ def _draw_group(axes: Axes, group: str, members: Sequence[RowSummary], titles: d
         axes.plot([low, high], [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
         axes.plot(100 * summary.difference.difference, place, "o", color=colour, markersize=5)
     axes.axvline(0, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
-    labels = [f"{s.row.title}   vs   {titles[s.row.reference]}" for s in members]
+    usual = Counter(summary.row.reference for summary in members).most_common(1)[0][0]
+    labels = [
+        s.row.title + ("" if s.row.reference == usual else f"  (to: {titles[s.row.reference]})") for s in members
+    ]
     axes.set_yticks(range(len(members)), labels)
     axes.set_ylim(len(members) - 0.5, -0.5)
     axes.set_title(group, loc="left", fontweight="bold", fontsize=8)
+    axes.set_title(f"to: {titles[usual]}", loc="right", fontsize=7)
     axes.grid(axis="x", color="#e3e8ea", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(axis="y", length=0)

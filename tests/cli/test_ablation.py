@@ -17,6 +17,7 @@ from transformers import AutoTokenizer, PreTrainedConfig
 from phenolip.cli import ablation, main
 from phenolip.eval.ablation import runs
 from phenolip.modeling_phenolip import PhenoLIPModel, PhenoLIPTextModel
+from phenolip.train.loop import Preempted
 
 SLICE = Path(__file__).parents[1] / "ontology" / "hp_slice.obo"
 ROWS = {
@@ -224,6 +225,20 @@ def test_compounds_take_as_many_steps_as_the_originals(table, pool, tmp_path):
     assert steps[0] == steps[1] == 2 * (24 // 8)
     record = yaml.safe_load((output / "rows" / "pasted" / "seed_0" / "run.yaml").read_text())
     assert record["max_steps"] == 6 and record["data"].endswith("composites/compounds")
+
+
+def test_a_run_that_was_stopped_goes_on_from_its_checkpoint(table, pool, tmp_path, monkeypatch):
+    output, train = tmp_path / "out", runs.stage2.main
+    monkeypatch.setattr(runs.stage2, "main", lambda argv: train([*argv, "--stop_after_steps", "4"]))
+    with pytest.raises(Preempted):
+        call(table, output, "--rows", "plain", "--seeds", 0)
+    stopped = output / "rows" / "plain" / "seed_0" / "model"
+    assert [path.name for path in (stopped / "checkpoints").iterdir()] == ["step_00000004"]
+    resumed = []
+    monkeypatch.setattr(runs.stage2, "main", lambda argv: train([*argv, "--log_steps", "1"]) or resumed.append(argv))
+    assert call(table, output, "--rows", "plain", "--seeds", 0) == 0 and len(resumed) == 1
+    log = (output / "rows" / "plain" / "seed_0" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in log] == [5, 6]
 
 
 @pytest.mark.slow
