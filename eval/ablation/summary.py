@@ -42,7 +42,9 @@ class RowSummary:
         metrics: Name of a metric -> its values.
         mean: Mean of the metrics in `mean_of`, over the seeds.
         mean_of: Metrics that the mean and the difference are taken over.
-        difference: Of the mean to that of the reference row; None without one, or where it is not done.
+        difference: Of the mean to that of the reference row, over the seeds that both have done; None without any. A
+            seed fixes initialisation and order of both, so that only equal seeds are compared.
+        difference_by_seed: The same difference seed by seed.
         seconds: Of one run, training and evaluation, averaged; None where the row trains nothing.
     """
 
@@ -52,6 +54,7 @@ class RowSummary:
     mean: Spread
     mean_of: tuple[str, ...]
     difference: Difference | None
+    difference_by_seed: Spread | None
     seconds: float | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,10 +79,11 @@ def summarise(rows: Mapping[str, AblationRow], specs: Sequence[RunSpec]) -> list
     return [_summarise(rows[row_id], runs, done[rows[row_id].trained_row]) for row_id in runs]
 
 
-def _runs(row: AblationRow, specs: Sequence[RunSpec]) -> list[Run]:
+def _runs(row: AblationRow, specs: Sequence[RunSpec]) -> dict[int, Run]:
+    """Seed -> the evaluation that the row shows."""
     if row.variant is None:
-        return [load_run(spec.folder) for spec in specs]
-    return [variant_run(load_run(spec.folder / ONTOLOGY_FOLDER), row.variant) for spec in specs]
+        return {spec.seed: load_run(spec.folder) for spec in specs}
+    return {spec.seed: variant_run(load_run(spec.folder / ONTOLOGY_FOLDER), row.variant) for spec in specs}
 
 
 def variant_run(run: Run, variant: str) -> Run:
@@ -107,12 +111,12 @@ def averaged_metrics(row: AblationRow, run: Run) -> tuple[str, ...]:
     return tuple(name for name in named if name in run.values)  # without a label there are no phenotype directions
 
 
-def _summarise(row: AblationRow, runs: Mapping[str, list[Run]], specs: Sequence[RunSpec]) -> RowSummary:
-    ours = runs[row.id]
+def _summarise(row: AblationRow, runs: Mapping[str, dict[int, Run]], specs: Sequence[RunSpec]) -> RowSummary:
+    ours = list(runs[row.id].values())
     mean_of = averaged_metrics(row, ours[0])
     shown = tuple(dict.fromkeys([*mean_of, *([TOP1] if TOP1 in ours[0].values else [])]))
     values = np.array([[run.results["metrics"][name]["value"] for name in shown] for run in ours])  # (seeds, metrics)
-    reference = runs.get(row.reference) if row.reference else None
+    difference, by_seed = _compare(runs.get(row.reference, {}), runs[row.id], mean_of)
     seconds = [sum(read_state(spec.folder)["seconds"].values()) for spec in specs] if row.model is None else []
     return RowSummary(
         row=row,
@@ -120,9 +124,25 @@ def _summarise(row: AblationRow, runs: Mapping[str, list[Run]], specs: Sequence[
         metrics={name: spread(values[:, column]) for column, name in enumerate(shown)},
         mean=spread(values[:, [shown.index(name) for name in mean_of]].mean(axis=1)),
         mean_of=mean_of,
-        difference=compare_runs(reference, ours, mean_of) if reference else None,
+        difference=difference,
+        difference_by_seed=by_seed,
         seconds=float(np.mean(seconds)) if seconds else None,
     )
+
+
+def _compare(
+    reference: Mapping[int, Run], ours: Mapping[int, Run], metrics: Sequence[str]
+) -> tuple[Difference | None, Spread | None]:
+    """Difference over the common seeds, and its value for each of them."""
+    seeds = [seed for seed in ours if seed in reference]
+    if not seeds:
+        return None, None
+    difference = compare_runs([reference[seed] for seed in seeds], [ours[seed] for seed in seeds], metrics)
+
+    def mean(run: Run) -> float:
+        return float(np.mean([run.results["metrics"][name]["value"] for name in metrics]))
+
+    return difference, spread([mean(ours[seed]) - mean(reference[seed]) for seed in seeds])
 
 
 def spread(values: Sequence[float]) -> Spread:

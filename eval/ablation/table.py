@@ -31,9 +31,9 @@ def to_markdown(summaries: Sequence[RowSummary], *, num_pairs: int) -> str:
         f"Hit rates in percent over {num_pairs:,} held-out pairs; the cutoff (@) of retrieval is scaled to their "
         "number. Values are means over the seeds, with their sample standard deviation after ±. The mean is that of "
         "the retrieval columns, and of all three columns where phenotypes are scored with the ontology. The "
-        "difference is that of the mean to the row named after it, with its 95 % paired bootstrap interval: seeds are "
-        "averaged query by query, then queries are drawn. It speaks of other queries for these runs; ± speaks of "
-        "other seeds.",
+        "difference is that of the mean to the row named after it, over the seeds that both have: ± is its standard "
+        "deviation from seed to seed, in brackets its 95 % paired bootstrap interval, for which seeds are averaged "
+        "query by query and queries drawn. The interval speaks of other queries for these runs, ± of other seeds.",
         "",
     ]
     return "\n".join(lines)
@@ -73,7 +73,9 @@ def _difference(summary: RowSummary) -> str:
     if summary.difference is None:
         return ""
     low, high = summary.difference.ci95
-    text = f"{100 * summary.difference.difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+    std = summary.difference_by_seed.std
+    value = f"{100 * summary.difference.difference:+.1f}" + ("" if std is None else f" ± {100 * std:.1f}")
+    text = f"{value} [{100 * low:+.1f}, {100 * high:+.1f}]"
     return f"**{text}**" if low > 0 or high < 0 else text
 
 

@@ -158,8 +158,22 @@ def test_interrupted_then_resumed_and_the_table_is_that_of_the_results(table, to
         ours, others = ([per_query(folders[row, seed], metric) for seed in (0, 1)] for row in ("name", "plain"))
         by_hand.append(np.mean([np.mean([b[q] for b in ours]) - np.mean([a[q] for a in others]) for q in ours[0]]))
     assert rows["name"]["difference"]["difference"] == pytest.approx(np.mean(by_hand))
+    assert np.mean(rows["name"]["difference_by_seed"]["seeds"]) == pytest.approx(np.mean(by_hand))
     low, high = rows["name"]["difference"]["ci95"]
     assert low <= np.mean(by_hand) <= high and rows["name"]["difference"]["num_runs"] == [2, 2]
+
+
+def test_only_seeds_that_both_rows_have_are_compared(table, pool, tmp_path):
+    output = tmp_path / "out"
+    assert call(table, output, "--rows", "plain", "--seeds", 0, 1) == 0
+    assert call(table, output, "--rows", "name", "--seeds", 1) == 0
+    assert call(table, output, "--rows", "plain", "--seeds", 0, 1) == 0  # the table of both seeds
+    rows = {row["id"]: row for row in read(output / "table.json")["rows"]}
+    assert (rows["plain"]["seeds"], rows["name"]["seeds"]) == ([0, 1], [1])
+    expected = rows["name"]["mean"]["seeds"][0] - rows["plain"]["mean"]["seeds"][1]
+    assert rows["name"]["difference"]["num_runs"] == [1, 1]
+    assert rows["name"]["difference"]["difference"] == pytest.approx(expected)
+    assert rows["name"]["difference_by_seed"]["seeds"] == pytest.approx([expected])
 
 
 def test_variants_of_scoring_gain_what_their_task_says(table, pool, tmp_path):
