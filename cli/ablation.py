@@ -51,10 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="runs side by side, a core each (2)")
     parser.add_argument(
-        "--fine_tuned",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="rows whose vision tower is trained too",
+        "--no_fine_tuned", dest="fine_tuned", action="store_false", help="leave out rows whose vision tower is trained"
     )
     parser.add_argument("--keep_models", action="store_true", help="keep the weights of finished runs")
     parser.add_argument("--rows_file", metavar="FILE", help="another table (train/configs/ablation/rows.yaml)")

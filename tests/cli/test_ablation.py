@@ -272,6 +272,7 @@ def test_two_worker_processes_find_what_one_process_does(table, monkeypatch, tmp
     [
         (["--jobs", "0"], "`jobs` must be 1 or more"),
         (["--seeds", "1", "1"], "`seeds` different numbers"),
+        (["--rows", "ft_plain", "--no-fine-tuned"], "`rows` names 'ft_plain', which is fine-tuned"),
         (["--rows", "plian"], "`rows` must name rows of the table, got 'plian'"),
         ([], "Either `--data`, to split, or `--split_dir`"),
         (["--data", "x", "--split_dir", "y"], "Either `--data`, to split, or `--split_dir`"),
