@@ -56,10 +56,12 @@ def by_hand_contrastive(left, right, scale, skip=()):
 
 
 def by_hand_anchors(images, names, scale, values, valid):
-    """Mean over images with a positive, and over names with one, of cross-entropy over what is known."""
+    """Cross-entropy over what is known, mean over images and over names, each weighted by its largest value."""
+    annotated = values.bool().any(dim=1)
+    images, values, valid = images[annotated], values[annotated], valid[annotated]
     halves = []
     for rows, columns, value, known in ((images, names, values, valid), (names, images, values.T, valid.T)):
-        losses = []
+        losses, weights = [], []
         for i in range(len(rows)):
             kept = [j for j in range(len(columns)) if known[i, j]]
             total = sum(float(value[i, j]) for j in kept)
@@ -67,7 +69,9 @@ def by_hand_anchors(images, names, scale, values, valid):
                 continue
             norm = log_sum([scale * float(rows[i] @ columns[j]) for j in kept])
             losses.append(sum(float(value[i, j]) / total * (norm - scale * float(rows[i] @ columns[j])) for j in kept))
-        halves.append(sum(losses) / len(losses) if losses else 0.0)
+            weights.append(max(float(value[i, j]) for j in kept))
+        weighted = sum(loss * weight for loss, weight in zip(losses, weights, strict=True))
+        halves.append(weighted / sum(weights) if weights else 0.0)
     return sum(halves) / 2
 
 

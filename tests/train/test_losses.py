@@ -57,13 +57,15 @@ def test_concept_loss_of_single_texts_is_zero():
 def test_name_loss_equals_its_definition_with_empty_and_double_labels():
     images, names, scale = unit(4, seed=3), unit(3, seed=4), torch.tensor(2.0)
     labels = torch.tensor([[1, 0, 0], [1, 0, 1], [0, 0, 0], [0, 0, 1]], dtype=torch.bool)
-    logits = 2.0 * images @ names.T
+    annotated = [0, 1, 3]
+    logits = 2.0 * images[annotated] @ names.T
 
     def mean_cross_entropy(logits, labels):
         rows = [i for i in range(len(labels)) if labels[i].any()]
         return sum(float(-logits[i].log_softmax(0)[labels[i]].mean()) for i in rows) / len(rows)
 
-    expected = (mean_cross_entropy(logits, labels) + mean_cross_entropy(logits.T, labels.T)) / 2
+    shown = labels[annotated]
+    expected = (mean_cross_entropy(logits, shown) + mean_cross_entropy(logits.T, shown.T)) / 2
     assert PhenotypeNameLoss()(images, names, scale, labels).item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -116,20 +118,35 @@ def test_name_loss_with_soft_values_and_open_pairs_equals_its_definition():
     values = torch.tensor([[1, 0.2, 0], [0.5, 0, 1], [0, 0, 0], [1, 0, 0]])
     valid = torch.tensor([[1, 1, 0], [1, 1, 1], [1, 0, 0], [0, 1, 1]], dtype=torch.bool)
     halves = []
-    for logits, value, known in (
-        (2.0 * images @ names.T, values, valid),
-        (2.0 * names @ images.T, values.T, valid.T),
-    ):
-        per_row = []
+    annotated = [0, 1, 3]
+    pairs, value, known = 2.0 * images[annotated] @ names.T, values[annotated], valid[annotated]
+    for logits, value, known in ((pairs, value, known), (pairs.T, value.T, known.T)):
+        per_row, weights = [], []
         for i in range(len(logits)):
             kept = [j for j in range(logits.shape[1]) if known[i, j]]
             total = sum(float(value[i, j]) for j in kept)
             if total:  # the last image's only label is left open: no target
                 norm = math.log(sum(math.exp(float(logits[i, j])) for j in kept))
                 per_row.append(sum(float(value[i, j]) / total * (norm - float(logits[i, j])) for j in kept))
-        halves.append(sum(per_row) / len(per_row))
+                weights.append(max(float(value[i, j]) for j in kept))
+        halves.append(sum(w * loss for w, loss in zip(weights, per_row, strict=True)) / sum(weights))
     result = PhenotypeNameLoss()(images, names, scale, values, valid)
     assert result.item() == pytest.approx(sum(halves) / 2, rel=1e-5)
+
+
+def test_an_image_without_labels_is_no_negative_of_any_name():
+    images, names, scale = unit(3, seed=3), unit(3, seed=4), torch.tensor(5.0)
+    labels = torch.tensor([[1, 0, 0], [0, 1, 1], [0, 0, 0]], dtype=torch.bool)
+    two = PhenotypeNameLoss()(images[:2], names, scale, labels[:2])
+    assert PhenotypeNameLoss()(images, names, scale, labels).item() == two.item()
+
+
+def test_a_name_that_hardly_fits_any_image_hardly_counts():
+    images, names, scale = unit(2, seed=3), unit(3, seed=4), torch.tensor(5.0)
+    shown = torch.tensor([[1.0, 0, 0], [0, 1.0, 0]])
+    alone = PhenotypeNameLoss()(images, names, scale, shown).item()
+    distant = shown + torch.tensor([[0, 0, 0.001], [0, 0, 0]])
+    assert PhenotypeNameLoss()(images, names, scale, distant).item() == pytest.approx(alone, rel=0.01)
 
 
 @pytest.mark.parametrize("case", ["no label", "nothing known", "an empty column", "one caption", "no fit"])

@@ -15,9 +15,12 @@ class PhenotypeNameLoss(nn.Module):
         image_embeds: (N, D), name_embeds: (C, D), unit norm. scale: scalar.
         values: (N, C) bool or in [0, 1], how far a phenotype is in the image; rows may be empty.
         valid: (N, C) bool or None, False where it is not known and the pair is left out of both softmaxes.
-        returns: scalar in nats: mean over images with a label, plus mean over names with an image, halved.
+        returns: scalar in nats: mean over images with a label, plus mean over names with an image, halved; the means
+            weighted by the largest value.
 
-    An image's target is its values, made to sum to 1; so is a name's over its images.
+    An image without any value is taken as not annotated and left out altogether: it is no negative of any name. The
+    others' target is their values, made to sum to 1; so is a name's over its images. Either counts as much as its
+    largest value: a name whose nearest image of the batch is a distant relative hardly counts.
     Relations: with one label per image, the first half is plain cross-entropy over the names.
     Source: ours; the paper trains on captions alone.
 
@@ -35,19 +38,24 @@ class PhenotypeNameLoss(nn.Module):
         values: torch.Tensor,
         valid: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        logits = scale * image_embeds.float() @ name_embeds.float().T  # (N, C)
-        values = values.float()
+        annotated = (values > 0).any(dim=1)
+        if not annotated.any():
+            return (image_embeds.sum() + name_embeds.sum()) * scale * 0.0
+        logits = scale * image_embeds[annotated].float() @ name_embeds.float().T  # (annotated, C)
+        values = values[annotated].float()
         if valid is not None:
+            valid = valid[annotated]
             logits = logits.masked_fill(~valid, float("-inf"))
             values = values.masked_fill(~valid, 0.0)
         return (_soft_cross_entropy(logits, values) + _soft_cross_entropy(logits.T, values.T)) / 2
 
 
 def _soft_cross_entropy(logits: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy against each row's values made to sum to 1, mean over the rows that have any."""
-    total = values.sum(dim=1)
-    has_target = total > 0
+    """Cross-entropy against each row's values made to sum to 1; mean over rows, each weighted by its largest value."""
+    has_target = values.sum(dim=1) > 0
+    values = values[has_target]
+    target = values / values.sum(dim=1, keepdim=True)
     log_probability = logits[has_target].log_softmax(dim=1)
-    target = values[has_target] / total[has_target].unsqueeze(1)
     per_row = -(target * log_probability.masked_fill(target == 0, 0.0)).sum(dim=1)
-    return per_row.sum() / has_target.sum().clamp(min=1)
+    weight = values.amax(dim=1)
+    return (per_row * weight).sum() / weight.sum().clamp(min=1e-30)
