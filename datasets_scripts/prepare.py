@@ -7,6 +7,7 @@ import datasets
 
 from phenolip.datasets_scripts.features import LOADED_PAIRS
 from phenolip.datasets_scripts.load import load_pairs_with_report
+from phenolip.datasets_scripts.sources import GROUP_COLUMNS
 from phenolip.datasets_scripts.split import split_by_group
 from phenolip.datasets_scripts.tables import (
     data_revision,
@@ -130,8 +131,9 @@ def _describe(manifest: dict[str, Any]) -> str:
     return f"""# Image-text pairs, split by group
 
 Written by `phenolip prepare split` from `{manifest["source"]}`: {counts["train"]} pairs for training,
-{counts["validation"]} for validation. Rows that share a caption, an image file, or an image whose perceptual hash is
-within {manifest["max_phash_distance"]} of 64 bits are in the same part (seed {manifest["seed"]}). Ids are of HPO
-release {manifest["hpo_release"]}. `manifest.json` holds every count.
+{counts["validation"]} for validation. Rows that share a caption, an article, patient, case or study (the first of the
+columns {", ".join(f"`{column}`" for column in GROUP_COLUMNS)} that a row fills), an image file, or an image
+whose perceptual hash is within {manifest["max_phash_distance"]} of 64 bits are in the same part (seed
+{manifest["seed"]}). Ids are of HPO release {manifest["hpo_release"]}. `manifest.json` holds every count.
 
 Licence and terms of use are those of the source."""

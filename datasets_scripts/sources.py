@@ -28,7 +28,9 @@ METADATA_FILES = ("metadata.jsonl", "metadata.csv")
 _IMAGE_COLUMNS = ("image", "file_name", "image_path", "filepath", "path")
 _CAPTION_COLUMNS = ("caption", "text", "title", "caption.txt", "txt")
 _ID_COLUMNS = ("row_id", "source", "__key__", "subfigure_id", "figure_id")
-_GROUP_COLUMNS = ("group_id", "case_id", "study_id", "patient_id", "pmcid", "article_id")
+#: What rows may come from, the widest first: an article holds its patients, a patient has cases, a case has studies.
+#: ``group_id`` stands before all, as the column in which prepared data says what was decided.
+GROUP_COLUMNS = ("group_id", "pmcid", "article_id", "patient_id", "case_id", "study_id")
 _LABEL_COLUMNS = ("hpo_ids", "phenotypes", "full_matches", "split")
 _EXAMPLE = '{"file_name": "images/1.png", "caption": "...", "hpo_ids": ["HP:0001166"]}'
 _MAX_LITERAL_CHARS = 100_000
@@ -46,7 +48,8 @@ class RawRow:
         caption: Text, not yet stripped.
         labels: Pairs of phenotype name and HPO id, either of which may be missing.
         problem: Why the row cannot be used, where reading already showed it.
-        group_id: Case, study, patient or article that the row comes from; empty where the data names none.
+        group_id: Article, patient, case or study that the row comes from, the widest of ``GROUP_COLUMNS`` that it
+            fills; empty where it fills none.
     """
 
     row_id: str | None
@@ -257,7 +260,7 @@ def _from_dataset(dataset: datasets.Dataset, name: str) -> Source:
         columns += texts.features["json"]
     if _first(_CAPTION_COLUMNS, columns) is None:
         raise DataError(f"Data {name} must have a column `caption`, got {', '.join(dataset.column_names)}.")
-    wanted = {*_CAPTION_COLUMNS, *_ID_COLUMNS, *_GROUP_COLUMNS, *_LABEL_COLUMNS, "json"}
+    wanted = {*_CAPTION_COLUMNS, *_ID_COLUMNS, *GROUP_COLUMNS, *_LABEL_COLUMNS, "json"}
     texts = texts.select_columns([column for column in texts.column_names if column in wanted])
     records = ({**(record.get("json") or {}), **record} for record in texts)
     rows = [_raw_row(record, _first_value(record, _ID_COLUMNS)) for record in records]
@@ -289,10 +292,25 @@ def _raw_row(record: Mapping[str, Any], row_id: str | None, problem: str | None 
     except (ValueError, TypeError, LookupError, SyntaxError, MemoryError, RecursionError):
         labels, problem = (), problem or "labels cannot be read"
     caption = caption if isinstance(caption, str) else ""
-    group_id = str(_first_value(record, _GROUP_COLUMNS) or "")
+    group_id = _group_id(record)
     if not all(_is_unicode(text) for text in (caption, row_id or "", group_id)):
         return RawRow(None, "", (), "text is not valid Unicode")
     return RawRow(row_id, caption, labels, problem, group_id)
+
+
+def _group_id(record: Mapping[str, Any]) -> str:
+    """The widest group that the row names: a finer one would let two studies of one patient be split."""
+    return next((name for column in GROUP_COLUMNS if (name := _group_name(record.get(column)))), "")
+
+
+def _group_name(value: Any) -> str:
+    """A name or number as text; empty for an empty cell, which is None, blank or NaN. 0 is a number like any other."""
+    if value is None or value != value:
+        return ""
+    if isinstance(value, float) and value.is_integer():  # a column of whole numbers with an empty cell among them
+        value = int(value)
+    text = str(value).strip()
+    return "" if text.casefold() == "nan" else text
 
 
 def _is_unicode(text: str) -> bool:

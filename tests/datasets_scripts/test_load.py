@@ -283,3 +283,43 @@ def test_the_case_or_article_of_a_row_is_kept(folder, ontology, column):
     with (folder / "rows.jsonl").open("w") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
     assert load_pairs(folder / "rows.jsonl", ontology=ontology)["group_id"][:] == ["MPX1", "7", ""]
+
+
+@pytest.mark.parametrize(
+    "cells, group_id",
+    [
+        ({"study_id": "s1", "case_id": "c1", "patient_id": "p1"}, "p1"),
+        ({"study_id": "s1", "case_id": "c1"}, "c1"),
+        ({"patient_id": "p1", "article_id": "a1", "pmcid": "PMC1"}, "PMC1"),
+        ({"patient_id": "p1", "article_id": "a1"}, "a1"),
+        ({"pmcid": "PMC1", "group_id": "decided"}, "decided"),
+        ({"patient_id": 0, "study_id": "s1"}, "0"),
+        ({"patient_id": 7.0}, "7"),
+        ({"patient_id": 7.5}, "7.5"),
+        ({"patient_id": float("nan"), "study_id": "s1"}, "s1"),
+        ({"patient_id": "NaN"}, ""),
+        ({"group_id": "", "patient_id": "p1"}, "p1"),
+        ({"group_id": "  ", "patient_id": " p1 "}, "p1"),
+        ({"group_id": None, "pmcid": None, "patient_id": None}, ""),
+    ],
+)
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_the_widest_group_that_a_row_fills_counts(tmp_path, ontology, helpers, cells, group_id, form):
+    row = {"caption": "A square.", **cells}
+    if form == "jsonl":
+        helpers.picture(0).save(tmp_path / "0.png")
+        (tmp_path / "rows.jsonl").write_text(json.dumps({"file_name": "0.png", **row}))
+    else:
+        image = {"bytes": helpers.encoded(helpers.picture(0)), "path": None}
+        table = datasets.Dataset.from_list([{"image": image, **row}]).cast_column("image", datasets.Image())
+        table.to_parquet(tmp_path / "rows.parquet")
+    assert load_pairs(tmp_path / f"rows.{form}", ontology=ontology)["group_id"][:] == [group_id]
+
+
+def test_two_studies_of_a_patient_are_one_group_in_a_csv(folder, ontology):
+    rows = [
+        {"image_path": f"images/{n}.png", "caption": f"A square {n}.", "study_id": f"s{n}", "patient_id": patient}
+        for n, patient in enumerate(["0", "0", ""])
+    ]
+    path = write_table(folder / "rows.csv", rows)
+    assert load_pairs(path, ontology=ontology)["group_id"][:] == ["0", "0", "s2"]

@@ -140,6 +140,7 @@ def test_split_embeds_the_files_byte_for_byte(tmp_path, source, ontology):
     manifest = prepare_split(source, tmp_path / "out", validation_fraction=0.4, ontology=ontology)
     assert manifest["num_rows"] == {"train": 3, "validation": 2}
     assert json.loads((tmp_path / "out" / "manifest.json").read_text()) == manifest
+    assert "`pmcid`, `article_id`, `patient_id`, `case_id`, `study_id`" in (tmp_path / "out" / "README.md").read_text()
     assert len(datasets.load_dataset(str(tmp_path / "out"))["validation"]) == 2
     whole = {row["row_id"]: row for row in load_pairs(source, ontology=ontology)}
     for name, number in manifest["num_rows"].items():
