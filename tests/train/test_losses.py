@@ -119,8 +119,8 @@ def test_name_loss_with_soft_values_and_open_pairs_equals_its_definition():
     valid = torch.tensor([[1, 1, 0], [1, 1, 1], [1, 0, 0], [0, 1, 1]], dtype=torch.bool)
     halves = []
     annotated = [0, 1, 3]
-    pairs, value, known = 2.0 * images[annotated] @ names.T, values[annotated], valid[annotated]
-    for logits, value, known in ((pairs, value, known), (pairs.T, value.T, known.T)):
+    pairs, shown, valid_ = 2.0 * images[annotated] @ names.T, values[annotated], valid[annotated]
+    for logits, value, known in ((pairs, shown, valid_), (pairs.T, shown.T, valid_.T)):
         per_row, weights = [], []
         for i in range(len(logits)):
             kept = [j for j in range(logits.shape[1]) if known[i, j]]
