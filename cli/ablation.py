@@ -170,7 +170,8 @@ def start_worker(log_path: str) -> None:
 
 def write_outputs(rows: dict[str, "AblationRow"], specs: list["RunSpec"], output: Path) -> None:
     """Writes table.md, table.json and plot.png from the finished runs, and says where they are."""
-    from phenolip.eval.ablation.summary import summarise
+    from phenolip.eval.ablation.runs import is_done
+    from phenolip.eval.ablation.summary import origins, summarise
     from phenolip.eval.ablation.table import to_markdown, write_plot
     from phenolip.eval.compare import load_run
     from phenolip.provenance import write_json
@@ -178,11 +179,12 @@ def write_outputs(rows: dict[str, "AblationRow"], specs: list["RunSpec"], output
     summaries = summarise(rows, specs)
     if not summaries:
         return
-    trained = summaries[0].row.trained_row
-    results = next(load_run(spec.folder).results for spec in specs if spec.row_id == trained and spec.folder.is_dir())
-    shared = ("task", "task_version", "n", "num_candidates", "data_revision", "hpo_release", "git_commit", "hardware")
-    table = {name: results.get(name) for name in shared} | {"rows": [summary.to_dict() for summary in summaries]}
-    write_json(output / "table.json", table)
-    (output / "table.md").write_text(to_markdown(summaries, num_pairs=results["n"]), encoding="utf-8")
+    results = [load_run(spec.folder).results for spec in specs if is_done(spec)]
+    shared = ("task", "task_version", "n", "num_candidates", "data_revision", "hpo_release")
+    made_by = origins(results)
+    table = {name: results[0].get(name) for name in shared} | made_by
+    write_json(output / "table.json", table | {"rows": [summary.to_dict() for summary in summaries]})
+    text = to_markdown(summaries, num_pairs=results[0]["n"], origins=made_by)
+    (output / "table.md").write_text(text, encoding="utf-8")
     write_plot(summaries, output / "plot.png")
     sys.stdout.write(f"Table of {len(summaries)} rows: {output / 'table.md'}, beside it table.json and plot.png\n")

@@ -1,6 +1,6 @@
 """Finished runs -> the numbers of the table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -57,6 +57,15 @@ class RowSummary:
     difference_by_seed: Spread | None
     seconds: float | None
 
+    @property
+    def is_clear(self) -> bool:
+        """Whether the interval of the difference leaves out zero and every seed has the sign of the difference."""
+        if self.difference is None:
+            return False
+        low, high = self.difference.ci95
+        seeds = self.difference_by_seed.seeds
+        return (low > 0 and min(seeds) > 0) or (high < 0 and max(seeds) < 0)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         values = asdict(self)
@@ -77,6 +86,20 @@ def summarise(rows: Mapping[str, AblationRow], specs: Sequence[RunSpec]) -> list
             done.setdefault(spec.row_id, []).append(spec)
     runs = {row.id: _runs(row, done[row.trained_row]) for row in rows.values() if row.trained_row in done}
     return [_summarise(rows[row_id], runs, done[rows[row_id].trained_row]) for row_id in runs]
+
+
+def origins(results: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Distinct commits and machines of evaluations, in the order of their first appearance.
+
+    Args:
+        results: The content of each results.json.
+    """
+    distinct: dict[str, list[Any]] = {"git_commits": [], "hardware": []}
+    for result in results:
+        for values, name in zip(distinct.values(), ("git_commit", "hardware"), strict=True):
+            if result.get(name) not in values:
+                values.append(result.get(name))
+    return distinct
 
 
 def _runs(row: AblationRow, specs: Sequence[RunSpec]) -> dict[int, Run]:

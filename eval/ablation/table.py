@@ -1,9 +1,10 @@
 """The table of an ablation: Markdown for readers, JSON for programs, a plot of the differences."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -14,14 +15,18 @@ from phenolip.eval.ablation.summary import TOP1, RowSummary, Spread
 TITLES = {"i2t": "I→T", "t2i": "T→I", "i2p": "I→P", "p2i": "P→I"}
 BETTER, UNCLEAR, WORSE, INK = "#2f6f8f", "#8a9499", "#b4552d", "#1d2529"
 ROW_INCHES = 0.27
+CHANCE = 0.05  # of a 95 % interval to leave out zero where there is no difference
 
 
-def to_markdown(summaries: Sequence[RowSummary], *, num_pairs: int) -> str:
-    """One table a group; a difference whose interval leaves out zero is bold.
+def to_markdown(
+    summaries: Sequence[RowSummary], *, num_pairs: int, origins: Mapping[str, Sequence[Any]] | None = None
+) -> str:
+    """One table a group; a difference that is clear (`RowSummary.is_clear`) is bold.
 
     Args:
         summaries: From `summarise`.
         num_pairs: Image-caption pairs that were evaluated.
+        origins: From `summary.origins`; more than one commit or machine is said under the table.
     """
     titles = {summary.row.id: summary.row.title for summary in summaries}
     lines = ["# Ablation", ""]
@@ -35,8 +40,25 @@ def to_markdown(summaries: Sequence[RowSummary], *, num_pairs: int) -> str:
         "deviation from seed to seed, in brackets its 95 % paired bootstrap interval, for which seeds are averaged "
         "query by query and queries drawn. The interval speaks of other queries for these runs, ± of other seeds.",
         "",
+        *_cautions(summaries, origins or {}),
     ]
     return "\n".join(lines)
+
+
+def _cautions(summaries: Sequence[RowSummary], origins: Mapping[str, Sequence[Any]]) -> list[str]:
+    """What a reader must know before believing a bold number; each paragraph ends with an empty line."""
+    lines = []
+    if num_differences := sum(summary.difference is not None for summary in summaries):
+        lines.append(
+            "Bold: the interval leaves out zero and every seed has the same sign. If nothing helped, the intervals of "
+            f"about {CHANCE * num_differences:.1f} of these {num_differences} differences would leave out zero by "
+            "chance alone."
+        )
+    mixed = {"git_commits": "commits of the code", "hardware": "machines"}
+    mixed = [f"{len(origins[name])} {title}" for name, title in mixed.items() if len(origins.get(name, ())) > 1]
+    if mixed:
+        lines.append(f"These runs come from {' and '.join(mixed)} (table.json names them).")
+    return [part for line in lines for part in (line, "")]
 
 
 def _groups(summaries: Sequence[RowSummary]) -> list[tuple[str, list[RowSummary]]]:
@@ -76,7 +98,7 @@ def _difference(summary: RowSummary) -> str:
     std = summary.difference_by_seed.std
     value = f"{100 * summary.difference.difference:+.1f}" + ("" if std is None else f" ± {100 * std:.1f}")
     text = f"{value} [{100 * low:+.1f}, {100 * high:+.1f}]"
-    return f"**{text}**" if low > 0 or high < 0 else text
+    return f"**{text}**" if summary.is_clear else text
 
 
 def _escape(text: str) -> str:
@@ -103,7 +125,7 @@ def write_plot(summaries: Sequence[RowSummary], path: str | Path) -> None:
 def _draw_group(axes: Axes, group: str, members: Sequence[RowSummary], titles: dict[str, str]) -> None:
     for place, summary in enumerate(members):
         low, high = (100 * bound for bound in summary.difference.ci95)
-        colour = BETTER if low > 0 else WORSE if high < 0 else UNCLEAR
+        colour = UNCLEAR if not summary.is_clear else BETTER if low > 0 else WORSE
         axes.plot([low, high], [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
         axes.plot(100 * summary.difference.difference, place, "o", color=colour, markersize=5)
     axes.axvline(0, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)

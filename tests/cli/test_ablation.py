@@ -229,6 +229,23 @@ def test_a_failed_run_is_reported_and_the_rest_is_there(table, pool, tmp_path, m
     assert "L_m \\| alone" in (output / "table.md").read_text()
 
 
+def test_the_table_is_written_although_the_first_seed_failed(table, pool, tmp_path, monkeypatch):
+    train = runs.stage2.main
+
+    def fail(argv):
+        if argv[argv.index("--seed") + 1] == "0":
+            raise RuntimeError("no memory")
+        train(argv)
+
+    monkeypatch.setattr(runs.stage2, "main", fail)
+    output = tmp_path / "out"
+    assert call(table, output, "--rows", "plain", "--seeds", 0, 1) == 1
+    assert (output / "rows" / "plain" / "seed_0").is_dir()
+    found = read(output / "table.json")
+    assert [row["seeds"] for row in found["rows"]] == [[1]] and found["n"] == 6
+    assert len(found["git_commits"]) == len(found["hardware"]) == 1
+
+
 def test_compounds_take_as_many_steps_as_the_originals(table, pool, tmp_path):
     output = tmp_path / "out"
     assert call(table, output, "--rows", "pasted", "plain", "--seeds", 0) == 0
