@@ -101,11 +101,16 @@ def plan_steps(
 
 def summary(output: Path, seconds: float) -> str:
     """Plain words at the end: the figures and where things are."""
+    from phenolip.eval.evaluators.retrieval import scaled_cutoff  # here: plans and --help need no arrays
+    from phenolip.eval.tasks.registry import load_task
+
     results = json.loads((output / "eval" / "results.json").read_text(encoding="utf-8"))
-    cutoff = min(k for k in results["ks"] if k not in (1, 5, 50)) if results["ks"] else 10
+    cutoff = scaled_cutoff(results["n"], load_task(results["task"]).scaled_k)
     shown = [f"{direction}_hit_at_{cutoff}" for direction in ("i2t", "t2i", "i2p", "p2i")] + ["zero_shot_top1"]
     lines = ["", "=" * 100, f"Finished in {seconds / 60:.1f} minutes.", ""]
     lines += [f"{results['n']} pairs held out, {results['num_candidates']} candidate phenotypes."]
+    if trained := (results.get("contamination") or {}).get("num_rows_in_training"):
+        lines += [f"{trained} of them show image files that the model was trained on: the figures flatter it."]
     lines += [metric_line(name, results["metrics"][name]) for name in shown if name in results["metrics"]]
     lines += [
         "",
