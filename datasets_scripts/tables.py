@@ -109,9 +109,16 @@ def write_card(folder: Path, front: Mapping[str, Any], body: str) -> None:
 
 
 def data_revision(pairs: datasets.Dataset) -> str:
-    """SHA-256 over what rows hold (image files, captions, phenotypes), whatever their order and their ids."""
-    columns = (pairs["sha256"], pairs["caption"], pairs["hpo_ids"])
-    rows = sorted(json.dumps([sha, caption, sorted(ids)]) for sha, caption, ids in zip(*columns, strict=True))
+    """SHA-256 over what rows hold (image files, captions, phenotypes, groups), whatever their order and their ids.
+
+    Rows without a group count as rows of a table that has no such column.
+    """
+    groups = pairs["group_id"] if "group_id" in pairs.column_names else [""] * len(pairs)
+    columns = (pairs["sha256"], pairs["caption"], pairs["hpo_ids"], groups)
+    rows = sorted(
+        json.dumps([sha, caption, sorted(ids), *([group] if group else [])])
+        for sha, caption, ids, group in zip(*columns, strict=True)
+    )
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
