@@ -94,7 +94,14 @@ def run(args: argparse.Namespace) -> int:
     everything = trained_rows(rows, None, fine_tuned=True)
     possible = [row for row in everything if row.data in data.train and (encoder or not needs_teacher([row]))]
     specs = plan_runs(
-        rows, possible, args.seeds, data, output, knowledge_encoder=encoder, keep_models=args.keep_models
+        rows,
+        possible,
+        args.seeds,
+        data,
+        output,
+        knowledge_encoder=encoder,
+        keep_models=args.keep_models,
+        max_bad_fraction=args.max_bad_fraction,
     )
     asked = {row.id for row in chosen}
     failures = run_specs([spec for spec in specs if spec.row_id in asked], args.jobs, output / "workers.log")

@@ -66,6 +66,7 @@ def plan_runs(
     *,
     knowledge_encoder: str | None,
     keep_models: bool = False,
+    max_bad_fraction: float = 0.01,
 ) -> list[RunSpec]:
     """The runs of the trained rows: all of the first seed, then all of the next.
 
@@ -77,12 +78,13 @@ def plan_runs(
         output: Folder of the ablation.
         knowledge_encoder: Stage 1 folder; may be None where no row takes anything from it.
         keep_models: Leave the weights of finished runs.
+        max_bad_fraction: Share of unusable rows that is tolerated, here, in training and in evaluation.
     """
     ontology = load_ontology(data.hpo)
 
     @cache
     def revision(path: str) -> tuple[str, int]:
-        pairs = load_pairs(path, ontology=ontology)
+        pairs = load_pairs(path, ontology=ontology, max_bad_fraction=max_bad_fraction)
         return data_revision(pairs), len(pairs)
 
     @cache
@@ -96,6 +98,7 @@ def plan_runs(
         for row in trained:
             source = data.train[row.data]
             argv = ["--config", str(row.config), "--data", source, "--seed", str(seed), "--num_threads", "1"]
+            argv += ["--max_bad_fraction", str(max_bad_fraction)]
             argv += ["--hpo", data.hpo] if data.hpo else []
             argv += ["--knowledge_encoder", knowledge_encoder] if knowledge_encoder else []
             if row.steps_of:

@@ -135,5 +135,15 @@ def _evaluate(spec: RunSpec, model_dir: Path) -> None:
         Encoder.from_pretrained(model_dir), spec.feature_dir, images=spec.store_images, texts=spec.store_texts
     )
     tasks = {TASK: spec.folder} | ({ONTOLOGY_TASK: spec.folder / ONTOLOGY_FOLDER} if spec.with_variants else {})
+    max_bad_fraction = resolve_settings(list(spec.argv))["max_bad_fraction"]
     for task, folder in tasks.items():
-        evaluate(encoder, task, spec.validation, folder, extra_k=["scaled"], hpo=spec.hpo, report=False)
+        evaluate(
+            encoder,
+            task,
+            spec.validation,
+            folder,
+            extra_k=["scaled"],
+            hpo=spec.hpo,
+            max_bad_fraction=max_bad_fraction,
+            report=False,
+        )

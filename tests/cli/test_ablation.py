@@ -246,6 +246,25 @@ def test_the_table_is_written_although_the_first_seed_failed(table, pool, tmp_pa
     assert len(found["git_commits"]) == len(found["hardware"]) == 1
 
 
+def test_bad_rows_of_a_given_split_are_tolerated_where_it_is_asked(table, pool, tmp_path, capsys):
+    split, output = tmp_path / "split", tmp_path / "out"
+    for part, rows in (("train", range(24)), ("validation", range(24, 30))):
+        shutil.copytree(table / "pairs", split / part)
+        lines = (table / "pairs" / "metadata.jsonl").read_text().splitlines()
+        (split / part / "metadata.jsonl").write_text("".join(lines[row] + "\n" for row in rows))
+        for row in set(range(30)) - set(rows):
+            (split / part / f"{row}.png").unlink()
+        (split / part / f"{rows[0]}.png").write_bytes(b"no image")
+    options = ("--split_dir", split, "--rows_file", table / "rows.yaml", "--hpo", SLICE, "--rows", "plain")
+    options = ("ablation", *options, "--seeds", 0, "--output", output)
+    assert main([*map(str, options)]) == 1 and not pool.calls
+    capsys.readouterr()
+    assert main([*map(str, options), "--max_bad_fraction", "0.2"]) == 0
+    assert read(output / "table.json")["n"] == 5
+    settings = yaml.safe_load((output / "rows" / "plain" / "seed_0" / "run.yaml").read_text())
+    assert settings["max_bad_fraction"] == 0.2
+
+
 def test_compounds_take_as_many_steps_as_the_originals(table, pool, tmp_path):
     output = tmp_path / "out"
     assert call(table, output, "--rows", "pasted", "plain", "--seeds", 0) == 0
