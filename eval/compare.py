@@ -22,6 +22,11 @@ SAME = {  # what two runs must share -> how a message calls it
     "num_candidates": "number of candidate phenotypes",
     "hpo_release": "HPO release",
 }
+SAME_WHERE_STATED = {  # the same for what older results.json lack
+    "candidates_hash": "candidate phenotypes",
+    "prompts": "prompts",
+    "settings": "settings of the task",
+}
 TOLERANCE = 1e-6  # between a mean of per-query values and the value in results.json
 
 
@@ -91,7 +96,7 @@ def load_run(path: str | Path) -> Run:
 
 
 def check_comparable(runs: Sequence[Run]) -> None:
-    """Sees that all runs are of one task, version, data and HPO release.
+    """Sees that all runs are of one task with its settings, of one version, data, HPO release and candidates.
 
     Raises:
         ConfigurationError: Two runs differ in one of them.
@@ -103,6 +108,13 @@ def check_comparable(runs: Sequence[Run]) -> None:
             if ours != theirs:
                 raise ConfigurationError(
                     f"Runs must share their {title} to be compared: {first.path} has {ours!r}, {run.path} {theirs!r}."
+                )
+    for key, title in SAME_WHERE_STATED.items():
+        stated = [run for run in runs if run.results.get(key) is not None]
+        for run in stated[1:]:
+            if run.results[key] != stated[0].results[key]:
+                raise ConfigurationError(
+                    f"Runs must share their {title} to be compared: those of {stated[0].path} and {run.path} differ."
                 )
 
 

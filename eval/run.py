@@ -27,7 +27,7 @@ from phenolip.inference.candidates import model_file, read_candidates
 from phenolip.inference.encoder import Encoder
 from phenolip.ontology.graph import PhenotypeOntology
 from phenolip.ontology.reader import load_ontology
-from phenolip.provenance import git_commit, hardware, package_versions, write_json
+from phenolip.provenance import content_hash, git_commit, hardware, package_versions, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -127,6 +127,7 @@ def evaluate(
             raise ConfigurationError(f"`model` {encoder.name} encodes text only; the task '{task.name}' needs images.")
         about_data["contamination"] = find_contamination(encoder.name, pairs.sha256)
         about_data["num_candidates"] = len(pairs.candidate_ids)
+        about_data["candidates_hash"] = content_hash(sorted(pairs.candidate_ids))  # their order decides nothing
         about_data["ks"] = retrieval_cutoffs(task, len(pairs), extra_k)
     # Only evaluators of images share texts; the embeddings of a baseline may be sparse, which the memo cannot hold.
     asked = MemoEncoder(encoder) if pairs is not None else encoder

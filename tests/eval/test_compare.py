@@ -98,6 +98,25 @@ def test_runs_of_other_tasks_or_data_are_refused(tmp_path, changes, match):
         compare_runs([a], [b], METRICS)
 
 
+@pytest.mark.parametrize(
+    ("stated", "other", "match"),
+    [
+        (
+            {"candidates_hash": "x"},
+            {"candidates_hash": "y"},
+            "share their candidate phenotypes .*of .*b and .*c differ",
+        ),
+        ({"prompts": ["{}", "a {}"]}, {"prompts": ["{}"]}, "share their prompts"),
+        ({"settings": {"retrieval": {"ks": [1]}}}, {"settings": {"retrieval": {"ks": [5]}}}, "share their settings"),
+    ],
+)
+def test_what_runs_state_must_agree_and_may_be_missing(tmp_path, stated, other, match):
+    a, b, c = (write_run(tmp_path / name, **changes) for name, changes in (("a", {}), ("b", stated), ("c", other)))
+    assert compare_runs([a], [b], METRICS).difference == compare_runs([a], [c], METRICS).difference == 0
+    with pytest.raises(ConfigurationError, match=match):
+        compare_runs([a], [b, c], METRICS)
+
+
 def test_other_queries_are_refused(tmp_path):
     other = QUERIES | {"i2t": Queries("pair", (*ROWS[:-1], "row99"))}
     a, b = write_run(tmp_path / "a"), write_run(tmp_path / "b", queries=other)

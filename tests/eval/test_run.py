@@ -155,6 +155,15 @@ def test_candidates_from_a_file(folder, hpo, tmp_path):
     assert results["metrics"]["i2p_hit_at_1"]["n"] == 5  # rows 1, 2, 4, 5 and 7
 
 
+def test_results_tell_one_list_of_candidates_from_another_of_its_length(folder, hpo, tmp_path):
+    hashes = []
+    for names in ("Cataract\nDrusen\n", "Drusen\nCataract\n", "Cataract\nPhenotypic abnormality\n"):
+        (tmp_path / "few.txt").write_text(names)
+        results = evaluate(TinyEncoder(), "phenobench", folder, tmp_path, candidates=tmp_path / "few.txt", hpo=hpo)
+        hashes.append(results.results["candidates_hash"])
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
 def test_results_do_not_need_the_packages_of_the_report(folder, hpo, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("phenolip.eval.run.REPORT_PACKAGES", ("no_such_package",))
     evaluate(TinyEncoder(), "phenobench", folder, tmp_path, hpo=hpo)
