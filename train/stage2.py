@@ -21,7 +21,7 @@ from phenolip.modeling_phenolip import PhenoLIPModel
 from phenolip.ontology.graph import PhenotypeOntology
 from phenolip.ontology.reader import load_ontology
 from phenolip.processing_phenolip import PhenoLIPProcessor
-from phenolip.provenance import write_json
+from phenolip.provenance import content_hash, write_json
 from phenolip.train.arguments import RunArguments, parse, require
 from phenolip.train.data import EpochPlan, ImageTextPairs
 from phenolip.train.distillation import NAME_FORMS
@@ -97,6 +97,7 @@ def main(argv: list[str] | None = None) -> None:
     identity = {
         "settings": {name: value for name, value in settings.items() if name != "feature_cache"},
         "data_revision": data["revision"],
+        "row_order": content_hash([*rows["sha256"], *rows["caption"]]),  # the plan of an epoch counts rows
         "knowledge_fingerprint": inputs.knowledge_fingerprint,
         "batch_size": plan.batch_size,
         "seed": run.seed,

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 
@@ -157,6 +158,16 @@ def test_a_frozen_tower_with_cached_views_stays_and_resumes_to_the_bit(train_sta
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in load_file(whole / "model.safetensors").items())
     with pytest.raises(ConfigurationError, match="was made with another settings"):
         train_stage2(f"{settings} --resume true --siblings_per_group 3", "parts")
+
+
+def test_a_run_does_not_go_on_with_its_rows_in_another_order(train_stage2, image_folder, tmp_path):
+    pairs = shutil.copytree(image_folder, tmp_path / "pairs")
+    with pytest.raises(SystemExit):
+        train_stage2(f"--data {pairs} --stop_after_steps 1")
+    lines = (pairs / "metadata.jsonl").read_text().splitlines(keepends=True)
+    (pairs / "metadata.jsonl").write_text("".join(lines[::-1]))
+    with pytest.raises(ConfigurationError, match="was made with another row_order;"):
+        train_stage2(f"--data {pairs} --resume true")
 
 
 def test_only_the_last_blocks_move(train_stage2, vision_dir):
