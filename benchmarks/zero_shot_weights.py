@@ -2,9 +2,11 @@
 
 Images (by caption) and phenotypes (by id) are split into two halves by a hash. Of each family of settings (texts,
 relatives, both) the one with the best mean of four metrics on one half is scored on the other, and the other way
-round, so that every query is scored by a setting that it had no part in choosing. Gains over names alone are paired,
-with 95 % bootstrap intervals over queries. Beside them: every setting on all queries, which flatters the best of them,
-and the organ system read off the best candidate against that of the largest rolled-up probability.
+round, so that every query is scored by a setting that its own value had no part in choosing. The halves are not wholly
+apart: a phenotype of one half ranks the images of both, so that labels of the other half's images help to choose, and
+images of one case or article may lie in both. Gains over names alone are paired, with 95 % bootstrap intervals over
+queries. Beside them: every setting on all queries, which flatters the best of them, and the organ system read off the
+best candidate against that of the largest rolled-up probability.
 
   about 2 minutes on one core for 400 images and 430 candidates:
     python benchmarks/zero_shot_weights.py --model runs/mini/stage2 --data DIR --output weights.json

@@ -80,7 +80,8 @@ class VariantsEvaluator:
     variant, ``names``, have each of them once more with the suffix ``_gain``: the mean over queries of the difference
     from ``names``, hence with a paired interval.
 
-    The weights of texts and relatives are the defaults of `phenolip.inference`, fixed before this data is seen.
+    The weights of texts and relatives are the defaults of `phenolip.inference`; docs/inference.md says on which data
+    they were chosen, where gains are flattered a little.
 
     Args:
         pairs: The pairs to score; images that show no candidate are left out.
