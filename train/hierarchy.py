@@ -32,8 +32,9 @@ class HierarchyTerm(nn.Module):
         loss: Module called with (embeds, concept_ids, scale, pairwise, counted).
         matrix: Ids -> (n, n) similarity or distance.
         hpo_ids: Terms in the order of concept ids.
-        withheld_fraction: Share of the terms, by a hash of their ids, of which no pair is supervised: agreement with
-            the ontology on their pairs is then a prediction.
+        withheld_fraction: Share of the terms, by a hash of their ids, of which no pair is supervised by this loss.
+            Agreement with the ontology on their pairs (`KnowledgeEvaluator` does not measure it apart) says how far
+            the hierarchy carries beyond the terms it was told; other texts and losses may still speak of their place.
     """
 
     def __init__(
@@ -97,8 +98,8 @@ def resnik_matrix_of(ontology: PhenotypeOntology, term_ids: Sequence[str]) -> np
     """Resnik similarity of distinct terms under HP:0000118, as a share of the largest information content, (n, n).
 
     The information content of the most informative common ancestor is Lin's similarity times the mean of the two
-    terms' own.
+    terms' own. Terms elsewhere have none, and similarity 0 to every other.
     """
-    information = ontology.information[ontology.rows(term_ids)]
+    information = np.nan_to_num(ontology.information[ontology.rows(term_ids)])
     largest = np.nanmax(ontology.information)
     return lin_matrix(ontology, term_ids, term_ids) * (information[:, None] + information[None, :]) / 2 / largest

@@ -34,6 +34,14 @@ def test_lin_and_resnik_matrices_equal_the_measures_pair_by_pair(ontology):
                 assert found_resnik[i, j] == pytest.approx(resnik(ontology, a, b) / largest)
 
 
+def test_a_term_outside_the_phenotypes_shares_no_information(ontology):
+    ids = ["HP:9900009", "HP:9900003", "HP:9900004"]  # a manner, and two shapes
+    assert np.isnan(ontology.information[ontology.rows(ids[:1])])
+    found = resnik_matrix_of(ontology, ids)
+    assert not found[0].any() and not found[:, 0].any()
+    assert found[1, 2] == resnik_matrix_of(ontology, ids[1:])[0, 1] > 0
+
+
 def test_the_loss_gets_the_similarity_of_each_pair_of_texts(ontology):
     ids, recorder = list(ontology.term_ids()), Recorder()
     term = HierarchyTerm(recorder, lambda terms: lin_matrix_of(ontology, terms), ids)
