@@ -8,7 +8,7 @@ from torch import nn
 class ResponseLoss(nn.Module):
     """KL divergence from the teacher's softmax over phenotypes, given the caption, to the student's, given the image.
 
-    Choose it where captions name phenotypes but rows carry no ids: the teacher's reading takes the labels' place.
+    Choose it where captions name phenotypes and many rows carry no ids: the teacher's reading takes the labels' place.
     Costs two N x C products.
 
     Args:
