@@ -6,7 +6,9 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import dropwhile, islice
 from pathlib import Path
 
 from phenolip.exceptions import ConfigurationError, PhenoLIPError
@@ -16,6 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "train" / "configs"
 # Threads that wait by spinning make a run ten times slower beside any other busy program; a short spin costs nothing.
 ENVIRONMENT = {"GOMP_SPINCOUNT": "30000", "TOKENIZERS_PARALLELISM": "false"}
+
+_MAX_FILES = 200_000  # of one folder, about a second; what changes beyond them goes unnoticed
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,10 @@ class Step:
 
 
 def run_steps(steps: list[Step], record_path: Path, *, fresh: bool) -> None:
-    """Runs steps in order, but not one that ended before with the same command, config and earlier steps.
+    """Runs steps in order, but not one that ended before with the same command, inputs and earlier steps.
+
+    Inputs are the files and folders that a command's options name outside the folder of ``record_path``: configs by
+    their text, everything else by name, size and time of change.
 
     Raises:
         PhenoLIPError: A step failed.
@@ -46,7 +53,7 @@ def run_steps(steps: list[Step], record_path: Path, *, fresh: bool) -> None:
     record = _read_record(record_path)
     chain = ""
     for number, step in enumerate(steps, 1):
-        chain = content_hash([chain, *step.command, *map(_state, step.command)])
+        chain = content_hash([chain, *step.command, *_inputs(step.command, record_path.parent)])
         if record.get(step.name) == f"done {chain}" and step.output.exists() and not fresh:
             sys.stdout.write(f"\n[{number}/{len(steps)}] {step.title}: done before\n")
             continue
@@ -71,15 +78,35 @@ def run_steps(steps: list[Step], record_path: Path, *, fresh: bool) -> None:
         write_json(record_path, record)
 
 
-def _state(part: str) -> str:
-    """What a command's argument says beyond its name: a config's text, the size and age of a data folder's files."""
-    path = Path(part)
-    if path.suffix == ".yaml" and path.is_file():
-        return path.read_text(encoding="utf-8")
-    if path.is_dir() and (path / "metadata.jsonl").exists():
-        files = sorted(file for file in path.rglob("*") if file.is_file())
-        return content_hash([f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files])
-    return ""
+def _inputs(command: list[str], output: Path) -> list[str]:
+    """What the command's options say beyond their names: see ``_state``."""
+    options = dropwhile(lambda part: not part.startswith("--"), command)  # `eval` of `phenolip eval` is no path
+    return [_state(os.path.expanduser(part), os.path.realpath(output)) for part in options]
+
+
+def _state(path: str, output: str) -> str:
+    """A config's text, name, size and age of a file or of those in a folder; "" for what this chain itself writes."""
+    if not os.path.exists(path) or Path(os.path.realpath(path)).is_relative_to(output):
+        return ""
+    if os.path.isdir(path):
+        return content_hash([_file_state(file, path) for file in islice(_files(path, output), _MAX_FILES)])
+    if path.endswith(".yaml"):
+        return Path(path).read_text(encoding="utf-8")
+    return _file_state(path, os.path.dirname(path))
+
+
+def _files(folder: str, output: str) -> Iterator[str]:
+    """Files below a folder in a fixed order, but for hidden ones and those of the output, should it lie there."""
+    for root, folders, names in os.walk(folder, followlinks=True):
+        visible = (name for name in sorted(folders) if not name.startswith("."))
+        folders[:] = [name for name in visible if os.path.realpath(os.path.join(root, name)) != output]
+        files = (os.path.join(root, name) for name in sorted(names) if not name.startswith("."))
+        yield from (file for file in files if os.path.exists(file))  # a broken link is no file
+
+
+def _file_state(path: str, folder: str) -> str:
+    found = os.stat(path)
+    return f"{os.path.relpath(path, folder or '.')} {found.st_size} {found.st_mtime_ns}"
 
 
 def _read_record(path: Path) -> dict[str, str]:
