@@ -128,7 +128,8 @@ class PhenotypePredictor:
                 return cls(encoder, chosen)
             chosen = all_candidates(ontology or load_ontology())
             written = candidate_texts(encoder, tuple(chosen.values()))
-            embeds = _cached_embeds(Path(path), written, cache_dir, lambda: encoder.encode_texts(written))
+            key = [repr((encoder.max_length, text)) for text in written]
+            embeds = _cached_embeds(Path(path), key, cache_dir, lambda: encoder.encode_texts(written))
             return cls(encoder, chosen, embeds=embeds)
         ontology = ontology or load_ontology()
         chosen = current_candidates(all_candidates(ontology) if chosen is None else chosen, ontology)
@@ -139,6 +140,7 @@ class PhenotypePredictor:
         if candidates:  # a passing choice: not worth a file
             return cls(encoder, chosen, embeds=embed())
         settings = (encoder.prompt_template, TEXT_WEIGHTS, hierarchy, ALPHA, LIN_POWER, NUM_RELATIVES, MIN_INFORMATION)
+        settings += (encoder.max_length, ontology.release, ontology.sha256)  # ancestors of candidates take part too
         key = [repr((settings, ontology[i].parents, term_texts(ontology, i, texts))) for i in chosen]
         return cls(encoder, chosen, embeds=_cached_embeds(Path(path), key, cache_dir, embed))
 
@@ -253,14 +255,14 @@ def candidate_texts(encoder: Encoder, names: Sequence[str]) -> list[str]:
 
 
 def _cached_embeds(
-    path: Path, texts: Sequence[str], cache_dir: str | Path | None, embed: Callable[[], NDArray]
+    path: Path, key: Sequence[str], cache_dir: str | Path | None, embed: Callable[[], NDArray]
 ) -> NDArray:
-    """Embeddings of candidates, kept on disk under a hash of the model's files and of all that they are made of."""
-    file = _cache_file(path, texts, cache_dir)
+    """Embeddings of candidates, kept on disk under a hash of the model's files and of what each is made of."""
+    file = _cache_file(path, key, cache_dir)
     if file is not None and file.is_file():
         try:
             embeds = np.load(file, allow_pickle=False)
-            if len(embeds) == len(texts):
+            if len(embeds) == len(key):
                 return embeds
         except (OSError, ValueError, EOFError) as error:
             logger.warning("%s is damaged (%s) and is built again.", file, error)
@@ -271,7 +273,7 @@ def _cached_embeds(
     return embeds
 
 
-def _cache_file(path: Path, texts: Sequence[str], cache_dir: str | Path | None) -> Path | None:
+def _cache_file(path: Path, key: Sequence[str], cache_dir: str | Path | None) -> Path | None:
     """Where the embeddings are kept; None for a model that is no folder, whose files may change under its name."""
     files = sorted(file for pattern in WEIGHT_FILES for file in path.glob(pattern))
     if not files:
@@ -280,8 +282,8 @@ def _cache_file(path: Path, texts: Sequence[str], cache_dir: str | Path | None) 
     for file in files:
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
-    for text in texts:
-        digest.update(text.encode() + b"\0")
+    for part in key:
+        digest.update(part.encode() + b"\0")
     root = cache_path("any", cache_dir).parent.parent  # the package's cache folder
     return root / "name_embeddings" / f"{digest.hexdigest()}.npy"
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -93,6 +94,24 @@ def test_texts_and_relatives_change_the_embeddings_and_are_kept(tiny_model_dir, 
         patch.setattr(Encoder, "encode_texts", lambda *_: pytest.fail("the embeddings are in the cache"))
         again = PhenotypePredictor.from_pretrained(tiny_model_dir, texts=texts, hierarchy=True, **options)
     np.testing.assert_array_equal(again.embeds, mixed.embeds)
+
+
+def test_kept_embeddings_are_not_those_of_another_release_or_length(tiny_model_dir, tmp_path, diamond):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model_dir, folder)
+    (folder / "phenotypes.json").write_text('[{"hpo_id": "HP:0100018", "name": "Nuclear cataract"}]')
+    renamed = [replace(diamond[i], name="Milky pupil" if i == "HP:0000518" else diamond[i].name) for i in diamond]
+
+    def embeds(ontology, cache="cache"):
+        options = {"device": "cpu", "cache_dir": tmp_path / cache, "texts": ["name", "synonyms"], "hierarchy": True}
+        return PhenotypePredictor.from_pretrained(folder, ontology=ontology, **options).embeds
+
+    first, later = embeds(diamond), PhenotypeOntology(renamed, release="2001-01-01")
+    np.testing.assert_array_equal(embeds(later), embeds(later, "fresh"))
+    assert not np.allclose(embeds(later), first, atol=1e-4)  # the candidate is the same, its parent is not
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"model_max_length": 3}))
+    assert not np.allclose(embeds(diamond), first, atol=1e-4)
 
 
 def test_few_candidates_lean_on_their_ancestors(tiny_model_dir, diamond):
