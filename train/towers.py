@@ -40,6 +40,8 @@ CLIP_MEAN_STD = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0
 LITE_MEAN_STD = ((127 / 255,) * 3, (128 / 255,) * 3)  # of values from 0 to 1; (x - 127) / 128 of values to 255
 
 OWN_MODELS = {side: (PhenoLIPConfig.model_type, f"phenolip_{side}_model") for side in ("text", "vision")}
+# Towers of stages: where the stages lie, and where each keeps its blocks.
+STAGES = {"resnet": ("encoder.stages", "layers"), "convnext": ("encoder.stages", "layers")}
 
 
 @dataclass(frozen=True)
@@ -195,23 +197,35 @@ def freeze_batch_norm(model: nn.Module) -> nn.Module:
 def freeze_first_blocks(tower: PreTrainedModel, num_trained: int) -> None:
     """Trains only the last blocks of a tower, and what follows them; 0 freezes all of it.
 
-    Blocks are the entries of the tower's longest module list (16 in EfficientNet-Lite0, 12 in ViT-B). What is frozen
-    needs no backward pass: the early, large feature maps of a convolutional tower are most of its cost.
+    Blocks are the entries of the tower's longest module list (16 in EfficientNet-Lite0, 12 in ViT-B), in ResNet and
+    ConvNeXt those of all stages (16 and 18 in ResNet-50 and ConvNeXt-T). What is frozen needs no backward pass: the
+    early, large feature maps of a convolutional tower are most of its cost.
 
     Raises:
-        ConfigurationError: The tower has fewer blocks, or none that can be told apart.
+        ConfigurationError: The tower has fewer blocks, none that can be told apart, or none with weights among the
+            last.
     """
-    blocks = max((m for m in tower.modules() if isinstance(m, nn.ModuleList)), key=len, default=())
+    blocks = _blocks(tower)
     if not 0 <= num_trained <= len(blocks):
         raise ConfigurationError(f"`vision_blocks` must be from 0 to {len(blocks)} for this tower, got {num_trained}.")
     if num_trained == 0:
         tower.requires_grad_(False)
         return
-    first_trained = next(blocks[-num_trained].parameters())
+    first_trained = next((p for block in blocks[-num_trained:] for p in block.parameters()), None)
+    if first_trained is None:
+        raise ConfigurationError(f"`vision_blocks` must reach a block with weights in this tower, got {num_trained}.")
     for parameter in tower.parameters():  # in the order of the forward pass
         if parameter is first_trained:
             return
         parameter.requires_grad_(False)
+
+
+def _blocks(tower: PreTrainedModel) -> list[nn.Module]:
+    """Blocks of a tower, in the order of the forward pass."""
+    if tower.config.model_type in STAGES:
+        stages, layers = STAGES[tower.config.model_type]
+        return [block for stage in tower.get_submodule(stages) for block in stage.get_submodule(layers)]
+    return list(max((m for m in tower.modules() if isinstance(m, nn.ModuleList)), key=len, default=()))
 
 
 def reset_weights(tower: PreTrainedModel) -> None:

@@ -3,7 +3,18 @@ from importlib.util import find_spec
 
 import pytest
 import torch
-from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, CLIPConfig, CLIPModel, ViTConfig, ViTModel
+from transformers import (
+    AutoModel,
+    AutoTokenizer,
+    BertConfig,
+    BertModel,
+    CLIPConfig,
+    CLIPModel,
+    ConvNextConfig,
+    ResNetConfig,
+    ViTConfig,
+    ViTModel,
+)
 
 from phenolip.exceptions import ConfigurationError
 from phenolip.modeling_phenolip import PhenoLIPTextModel
@@ -217,6 +228,31 @@ def test_the_last_blocks_of_a_transformer(folders):
     frozen = [name for name in names if name not in trained(tower)]
     assert frozen == [name for name in names if name.startswith("embeddings.") or ".0." in name]
     assert any(".1." in name for name in trained(tower)) and any("layernorm" in name for name in trained(tower))
+
+
+@pytest.mark.parametrize("config", [
+    ResNetConfig(embedding_size=8, hidden_sizes=[8, 8, 16], depths=[1, 2, 2]),
+    ConvNextConfig(num_stages=3, hidden_sizes=[8, 8, 16], depths=[1, 2, 2]),
+])  # fmt: skip
+def test_blocks_of_a_tower_of_stages_are_those_of_all_stages(config):
+    tower = towers.build_tower(config)
+    freeze_first_blocks(tower, 3)  # both blocks of the last stage, one of the stage before
+    names = [name for name, _ in tower.named_parameters()]
+    stages = ("encoder.stages.1.layers.1.", "encoder.stages.2.", "layernorm.")
+    assert trained(tower) == {name for name in names if name.startswith(stages)}
+    freeze_first_blocks(whole := towers.build_tower(config), 5)
+    assert trained(whole) > trained(tower) and not any(name.startswith("embedder.") for name in trained(whole))
+    with pytest.raises(ConfigurationError, match="from 0 to 5 .* got 6"):
+        freeze_first_blocks(tower, 6)
+
+
+def test_a_block_without_weights(mini):
+    tower = copy.deepcopy(mini[0].vision_model.tower)
+    tower.blocks[15] = torch.nn.Identity()
+    freeze_first_blocks(tower, 2)
+    assert {name.split(".")[1] for name in trained(tower) if name.startswith("blocks")} == {"14"}
+    with pytest.raises(ConfigurationError, match="must reach a block with weights in this tower, got 1"):
+        freeze_first_blocks(tower, 1)
 
 
 @pytest.mark.parametrize("num_trained", [-1, 17])
