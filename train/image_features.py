@@ -1,11 +1,13 @@
 """Features of a frozen vision tower for several views of every image, kept on disk."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from tqdm.auto import tqdm
 
 from phenolip.provenance import content_hash
@@ -19,20 +21,20 @@ class CachedViews:
     The views of an image are its augmentations in the first `num_views` epochs of `pairs`; an epoch draws one of them.
 
     Args:
-        features: (N, V, D) float, features of V views of N images.
+        views: V arrays (N, D) float, features of each view of N images; memory-mapped ones are read row by row.
         seed: With epoch and row, fixes the draw.
     """
 
-    def __init__(self, features: np.ndarray, *, seed: int) -> None:
-        self.features, self.seed = features, seed
+    def __init__(self, views: Sequence[np.ndarray], *, seed: int) -> None:
+        self.views, self.seed = views, seed
 
     def __len__(self) -> int:
-        return len(self.features)
+        return len(self.views[0])
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
         epoch, row = key
-        view = np.random.default_rng([self.seed, epoch, row]).integers(self.features.shape[1])
-        return {"row": row, "image_pooled": np.asarray(self.features[row, view], dtype=np.float32)}
+        view = np.random.default_rng([self.seed, epoch, row]).integers(len(self.views))
+        return {"row": row, "image_pooled": np.array(self.views[view][row], dtype=np.float32)}
 
 
 def cached_image_features(
@@ -46,10 +48,11 @@ def cached_image_features(
     cache_dir: Path,
     precision: str = "no",
     batch_size: int = 32,
-) -> np.ndarray:
+) -> list[np.ndarray]:
     """Pooled features of every row's views; computed once for a tower, its data and their augmentation.
 
-    Written view by view: an interrupted run goes on with the next view.
+    Written view by view: an interrupted run goes on with the next view. Processes may share a folder: one encodes a
+    view while the others wait for it.
 
     Args:
         vision_model: PhenoLIPVisionModel on the device that encodes.
@@ -62,7 +65,7 @@ def cached_image_features(
         batch_size: Images encoded together.
 
     Returns:
-        (N, num_views, D) float32.
+        For each view (N, D) float32, memory-mapped.
     """
     settings = [pairs.image_size, pairs.first_image_size, pairs.num_first_epochs, pairs.min_crop_area]
     settings += [pairs.color_jitter, pairs.seed, *pixel_mean, *pixel_std, precision]
@@ -72,13 +75,14 @@ def cached_image_features(
     views = []
     for view in range(num_views):
         path = folder / f"view_{view:03d}.npy"
-        if not path.exists():
-            features = _encode_view(vision_model, pairs, view, (pixel_mean, pixel_std), precision, batch_size)
-            partial = folder / f".{path.stem}.{os.getpid()}.npy"
-            np.save(partial, features, allow_pickle=False)
-            os.replace(partial, path)
+        with FileLock(folder / ".lock"):
+            if not path.exists():
+                features = _encode_view(vision_model, pairs, view, (pixel_mean, pixel_std), precision, batch_size)
+                partial = folder / f".{path.stem}.{os.getpid()}.npy"
+                np.save(partial, features, allow_pickle=False)
+                os.replace(partial, path)
         views.append(np.load(path, mmap_mode="r", allow_pickle=False))
-    return np.stack(views, axis=1)
+    return views
 
 
 @torch.no_grad()

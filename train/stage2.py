@@ -175,7 +175,7 @@ def _build_samples(
     )
     if not arguments.cached_views:
         return pairs
-    features = cached_image_features(
+    views = cached_image_features(
         model.vision_model,
         pairs,
         list(rows["sha256"]),
@@ -185,7 +185,7 @@ def _build_samples(
         cache_dir=cache_dir,
         precision=accelerator.mixed_precision,
     )
-    return CachedViews(features, seed=seed)
+    return CachedViews(views, seed=seed)
 
 
 def _build_model(

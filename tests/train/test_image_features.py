@@ -1,3 +1,6 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
+
 import numpy as np
 import pytest
 import torch
@@ -34,19 +37,20 @@ def test_views_are_the_augmented_images_encoded_one_by_one(vision_model, pair_sa
             module.p = 0.5
     features = features_of(vision_model, pair_samples, tmp_path)
     assert vision_model.training  # as it was found
-    assert features.shape == (len(pair_samples), 2, 32) and features.dtype == np.float32
+    assert [view.shape for view in features] == 2 * [(len(pair_samples), 32)]
+    assert all(isinstance(view, np.memmap) and view.dtype == np.float32 for view in features)
     vision_model.eval()
     for view, row in ((0, 0), (1, 17), (0, 8)):
         pixels = torch.tensor(pair_samples[(view, row)]["image"]).permute(2, 0, 1).float() / 255
         pixels = (pixels - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
         with torch.no_grad():
             alone = vision_model(pixels.unsqueeze(0)).pooler_output[0]
-        np.testing.assert_allclose(features[row, view], alone, atol=1e-5)
-    assert np.abs(features[:, 0] - features[:, 1]).max() > 1e-3
+        np.testing.assert_allclose(features[view][row], alone, atol=1e-5)
+    assert np.abs(features[0] - features[1]).max() > 1e-3
 
 
 def test_cached_views_draw_one_view_by_seed_epoch_and_row():
-    features = np.arange(5 * 3 * 2).reshape(5, 3, 2)
+    features = list(np.arange(5 * 3 * 2).reshape(5, 3, 2).swapaxes(0, 1))
     views = CachedViews(features, seed=1)
     assert len(views) == 5
     drawn = np.array([[views[(epoch, row)]["image_pooled"][0] // 2 % 3 for epoch in range(60)] for row in range(5)])
@@ -76,10 +80,26 @@ def test_an_interrupted_run_goes_on_with_the_next_view(vision_model, pair_sample
     parts = features_of(vision_model, pair_samples, tmp_path)
     assert encoded == [0, 1, 1]
     assert np.array_equal(features_of(vision_model, pair_samples, tmp_path), parts) and len(encoded) == 3
-    assert np.array_equal(features_of(vision_model, pair_samples, tmp_path, num_views=3)[:, :2], parts)
+    assert np.array_equal(features_of(vision_model, pair_samples, tmp_path, num_views=3)[:2], parts)
     assert encoded == [0, 1, 1, 2]  # another view is added to those
     monkeypatch.undo()
     assert np.array_equal(features_of(vision_model, pair_samples, tmp_path / "whole"), parts)
+
+
+def test_two_runs_that_share_a_folder_encode_once(vision_model, pair_samples, tmp_path, monkeypatch):
+    encode, encoded, second_waits = image_features._encode_view, [], threading.Event()
+
+    def slowly(model, pairs, view, *rest):
+        encoded.append(view)
+        assert second_waits.wait(timeout=30)
+        return encode(model, pairs, view, *rest)
+
+    monkeypatch.setattr(image_features, "_encode_view", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(features_of, vision_model, pair_samples, tmp_path, 1) for _ in range(2)]
+        assert not wait(runs, timeout=0.3).done
+        second_waits.set()
+    assert encoded == [0] and np.array_equal(runs[0].result(), runs[1].result())
 
 
 def test_another_tower_data_or_augmentation_is_encoded_anew(vision_model, pair_rows, tmp_path):
