@@ -4,7 +4,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 # Image-caption pairs for `make quickstart DATA=...` (empty draws phantoms), `make mini DATA=...`, `make ablation DATA=...`.
 DATA ?=
-# More pairs for `make mini`, only trained on.
+# More pairs for `make mini`, only trained on; rows linked to a held-out pair are left out.
 EXTRA ?=
 # More flags of `phenolip quickstart`, `phenolip mini` or `phenolip ablation`, such as ARGS="--max_bad_fraction 0.05".
 ARGS ?=

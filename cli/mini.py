@@ -15,7 +15,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the data, how much of it is held out, and the output folder."""
     parser.add_argument("--data", required=True, metavar="DIR", help="image-caption pairs (see docs/data.md)")
     parser.add_argument(
-        "--extra", nargs="+", default=[], metavar="DIR|FILE", help="more pairs to train on; none of them is evaluated"
+        "--extra",
+        nargs="+",
+        default=[],
+        metavar="DIR|FILE",
+        help="more pairs to train on; none of them is evaluated, and those linked to a held-out pair are left out",
     )
     parser.add_argument(
         "--validation_fraction",
@@ -66,11 +70,13 @@ def plan_steps(
     stage1, stage2 = knowledge_encoder or str(output / "stage1"), str(output / "stage2")
     bad = ["--max_bad_fraction", str(max_bad_fraction)]
     prepare = [*phenolip, "prepare", "split", "--source", data, "--output", str(output / "data"), *bad]
-    prepare += ["--validation_fraction", str(validation_fraction)]
+    prepare += ["--validation_fraction", str(validation_fraction), *(["--also", *extra] if extra else [])]
+    held_out = (
+        f"Hold {100 * validation_fraction:g} % of the pairs out; no caption, patient, case or image on both sides"
+    )
     train1 = [sys.executable, str(ROOT / "train" / "stage1.py"), "--config", str(CONFIGS / "mini_stage1.yaml")]
     train2 = [sys.executable, str(ROOT / "train" / "stage2.py"), "--config", str(CONFIGS / "mini_stage2.yaml")]
     train2 += ["--data", str(output / "data" / "train"), "--knowledge_encoder", stage1, *bad]
-    train2 += ["--extra_data", *extra] if extra else []
     evaluate = [*phenolip, "eval", "--model", stage2, "--task", "phenobench_ontology", "--extra_k", "scaled"]
     evaluate += ["--data", str(output / "data" / "validation"), "--output", str(output / "eval")]
     steps = [
@@ -83,7 +89,7 @@ def plan_steps(
         ),
         Step(
             "data",
-            f"Hold {100 * validation_fraction:g} % of the pairs out; no caption, case or image on both sides",
+            held_out + (", nor of the extra pairs" if extra else ""),
             prepare,
             output / "data" / "manifest.json",
         ),
@@ -108,7 +114,10 @@ def summary(output: Path, seconds: float) -> str:
     cutoff = scaled_cutoff(results["n"], load_task(results["task"]).scaled_k)
     shown = [f"{direction}_hit_at_{cutoff}" for direction in ("i2t", "t2i", "i2p", "p2i")] + ["zero_shot_top1"]
     lines = ["", "=" * 100, f"Finished in {seconds / 60:.1f} minutes.", ""]
-    lines += [f"{results['n']} pairs held out, {results['num_candidates']} candidate phenotypes."]
+    lines += [
+        *_data_lines(output),
+        f"{results['n']} pairs held out, {results['num_candidates']} candidate phenotypes.",
+    ]
     if trained := (results.get("contamination") or {}).get("num_rows_in_training"):
         lines += [f"{trained} of them show image files that the model was trained on: the figures flatter it."]
     lines += [metric_line(name, results["metrics"][name]) for name in shown if name in results["metrics"]]
@@ -121,3 +130,13 @@ def summary(output: Path, seconds: float) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _data_lines(output: Path) -> list[str]:
+    manifest = json.loads((output / "data" / "manifest.json").read_text(encoding="utf-8"))
+    extra = [
+        f"    {other['num_rows_added']} of them from {other['source']}; {other['num_rows_linked_to_validation']} more "
+        "are left out, being linked to a held-out pair (data/manifest.json names them)."
+        for other in manifest["also"]
+    ]
+    return [f"{manifest['num_rows']['train']} pairs trained on.", *extra]

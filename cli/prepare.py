@@ -26,6 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_source(split)
     split.add_argument("--output", metavar="DIR", required=True, help="gets train/ and validation/")
+    split.add_argument(
+        "--also",
+        nargs="+",
+        default=[],
+        metavar="SOURCE",
+        help="more pairs, added to train/ but for rows linked to a validation row: those are left out",
+    )
     split.add_argument("--validation_fraction", type=float, default=0.15, metavar="F", help="share of rows (0.15)")
     split.add_argument("--seed", type=int, default=0, help="which of the possible splits (0)")
     split.add_argument(
@@ -102,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
     manifest = prepare_split(
         args.source,
         args.output,
+        also=args.also,
         validation_fraction=args.validation_fraction,
         seed=args.seed,
         max_phash_distance=args.max_phash_distance,
@@ -109,6 +117,12 @@ def run(args: argparse.Namespace) -> int:
     )
     counts = manifest["num_rows"]
     sys.stdout.write(f"Split: {counts['train']} rows in {args.output}/train, {counts['validation']} in validation.\n")
+    for other in manifest["also"]:
+        linked = other["num_rows_linked_to_validation"]
+        sys.stdout.write(
+            f"From {other['source']}: {other['num_rows_added']} rows in train, {linked} left out, being linked to "
+            "validation rows.\n"
+        )
     return 0
 
 

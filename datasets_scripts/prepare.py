@@ -1,14 +1,16 @@
 """Folders that a run starts from: a leak-free split of any pairs, and drawn phantoms."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 
 from phenolip.datasets_scripts.features import LOADED_PAIRS
-from phenolip.datasets_scripts.load import load_pairs_with_report
+from phenolip.datasets_scripts.load import LoadReport, load_pairs_with_report
 from phenolip.datasets_scripts.sources import GROUP_COLUMNS
-from phenolip.datasets_scripts.split import split_by_group
+from phenolip.datasets_scripts.split import split_rows_by_group
 from phenolip.datasets_scripts.tables import (
     data_revision,
     embedded_rows,
@@ -29,6 +31,7 @@ def prepare_split(
     source: str | Path,
     output: str | Path,
     *,
+    also: Sequence[str | Path] = (),
     validation_fraction: float = 0.15,
     seed: int = 0,
     max_phash_distance: int = 4,
@@ -43,26 +46,39 @@ def prepare_split(
     Args:
         source: What ``load_pairs`` accepts.
         output: Folder to write; also gets a card and a manifest.
-        validation_fraction: See ``split_by_group``, as ``seed`` and ``max_phash_distance``.
+        also: More sources, only trained on: their rows are added to train but for those in the group of a validation
+            row, which are left out and listed in the manifest.
+        validation_fraction: Share of the rows of ``source``. See ``split_by_group``, as for ``seed`` and
+            ``max_phash_distance``.
         seed: Which of the possible splits.
         max_phash_distance: Bits of 64.
         max_side: Longer side in pixels above which images are scaled down; None keeps every file as it is.
         ontology: Release to resolve ids to; None loads the installed one.
         split: Split of the source, where it has several.
-        max_bad_fraction: Share of rows that may be left out.
-        bad_rows_path: Where those are listed.
+        max_bad_fraction: Share of the rows of each source that may be left out.
+        bad_rows_path: Where those are listed; a number before its suffix stands for each of ``also``, from 1.
 
     Returns:
         The manifest.
     """
+    reading = {"ontology": ontology, "max_bad_fraction": max_bad_fraction}
     with replaced_folder(output) as folder:
-        pairs, report = load_pairs_with_report(
-            source, split=split, ontology=ontology, max_bad_fraction=max_bad_fraction, bad_rows_path=bad_rows_path
+        pairs, report = load_pairs_with_report(source, split=split, bad_rows_path=bad_rows_path, **reading)
+        others = [
+            load_pairs_with_report(other, bad_rows_path=_numbered(bad_rows_path, number), **reading)
+            for number, other in enumerate(also, 1)
+        ]
+        extra = datasets.concatenate_datasets([rows for rows, _ in others]) if others else None
+        train, validation, added = split_rows_by_group(
+            pairs,
+            extra,
+            validation_fraction=validation_fraction,
+            seed=seed,
+            max_phash_distance=max_phash_distance,
         )
-        train, validation = split_by_group(
-            pairs, validation_fraction=validation_fraction, seed=seed, max_phash_distance=max_phash_distance
-        )
-        parts = {"train": train, "validation": validation}
+        parts = {"train": pairs.select(train), "validation": pairs.select(validation)}
+        if extra is not None:
+            parts["train"] = datasets.concatenate_datasets([parts["train"], extra.select(added)])
         for name, part in parts.items():
             write_parquet(embedded_rows(part, max_side=max_side), folder / name, name, SPLIT_PAIRS)
         manifest = write_manifest(
@@ -73,7 +89,8 @@ def prepare_split(
             num_rows_left_out=report.bad_rows,
             num_labels=report.num_labels,
             num_labels_dropped=report.num_labels_dropped,
-            hpo_release=report.hpo_release,
+            also=_describe_others(others, added),
+            hpo_release=next(filter(None, (part.hpo_release for part in (report, *(r for _, r in others)))), None),
             validation_fraction=validation_fraction,
             seed=seed,
             max_phash_distance=max_phash_distance,
@@ -82,6 +99,30 @@ def prepare_split(
         )
         write_card(folder, _front(), _describe(manifest))
     return manifest
+
+
+def _numbered(path: str | Path | None, number: int) -> Path | None:
+    return Path(path).with_suffix(f".{number}{Path(path).suffix}") if path is not None else None
+
+
+def _describe_others(others: Sequence[tuple[datasets.Dataset, LoadReport]], added: np.ndarray) -> list[dict[str, Any]]:
+    """What became of the rows of each further source; ``added`` counts through all of them."""
+    described, start = [], 0
+    for rows, report in others:
+        linked = np.setdiff1d(np.arange(len(rows)), added - start)
+        start += len(rows)
+        described.append(
+            {
+                "source": report.source,
+                "num_rows_added": len(rows) - len(linked),
+                "num_rows_linked_to_validation": len(linked),
+                "row_ids_linked_to_validation": [rows["row_id"][int(row)] for row in linked],
+                "num_rows_left_out": report.bad_rows,
+                "num_labels": report.num_labels,
+                "num_labels_dropped": report.num_labels_dropped,
+            }
+        )
+    return described
 
 
 def prepare_phantoms(output: str | Path, *, num_train: int, num_validation: int, seed: int = 0) -> dict[str, Any]:
@@ -128,12 +169,18 @@ def _front() -> dict[str, Any]:
 
 def _describe(manifest: dict[str, Any]) -> str:
     counts = manifest["num_rows"]
+    others = "".join(
+        f"\n\n{other['num_rows_added']} of the training pairs come from `{other['source']}`; "
+        f"{other['num_rows_linked_to_validation']} more of it are left out, being linked in one of these ways to a "
+        "validation pair."
+        for other in manifest["also"]
+    )
     return f"""# Image-text pairs, split by group
 
 Written by `phenolip prepare split` from `{manifest["source"]}`: {counts["train"]} pairs for training,
 {counts["validation"]} for validation. Rows that share a caption, an article, patient, case or study (the first of the
 columns {", ".join(f"`{column}`" for column in GROUP_COLUMNS)} that a row fills), an image file, or an image
 whose perceptual hash is within {manifest["max_phash_distance"]} of 64 bits are in the same part (seed
-{manifest["seed"]}). Ids are of HPO release {manifest["hpo_release"]}. `manifest.json` holds every count.
+{manifest["seed"]}). Ids are of HPO release {manifest["hpo_release"]}. `manifest.json` holds every count.{others}
 
 Licence and terms of use are those of the source."""

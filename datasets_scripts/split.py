@@ -32,10 +32,10 @@ def split_by_group(
 ) -> tuple[datasets.Dataset, datasets.Dataset]:
     """Split the rows of ``load_pairs`` by group.
 
-    Two rows are in one group if their captions are equal when case and spaces are folded, they come from one case or
-    article (``group_id``), their image files are equal, or their perceptual hashes differ in few bits; so are rows
-    that a chain of such pairs joins. The order of the groups depends on the seed and on their contents alone, not on
-    the order of the rows.
+    Two rows are in one group if their captions are equal when case and spaces are folded, they come from one article,
+    patient, case or study (``group_id``), their image files are equal, or their perceptual hashes differ in few bits;
+    so are rows that a chain of such pairs joins. The order of the groups depends on the seed and on their contents
+    alone, not on the order of the rows.
 
     Args:
         dataset: Rows with ``image``, ``caption``, ``sha256`` and ``group_id``.
@@ -46,26 +46,56 @@ def split_by_group(
     Returns:
         Train and validation, each in the order of ``dataset``.
     """
+    settings = {"validation_fraction": validation_fraction, "seed": seed, "max_phash_distance": max_phash_distance}
+    train, validation, _ = split_rows_by_group(dataset, **settings)
+    return dataset.select(train), dataset.select(validation)
+
+
+def split_rows_by_group(
+    dataset: datasets.Dataset,
+    extra: datasets.Dataset | None = None,
+    *,
+    validation_fraction: float,
+    seed: int,
+    max_phash_distance: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """``split_by_group`` in row numbers, with more rows that are trained on or left out but never validated on.
+
+    Extra rows are grouped together with those of ``dataset`` and may join two of their groups. Those that join none
+    leave the split as it is without them.
+
+    Args:
+        dataset: Rows to split; see ``split_by_group``, as for the settings.
+        extra: Rows with the same columns.
+
+    Returns:
+        Rows of ``dataset`` for train, rows of ``dataset`` for validation, and the rows of ``extra`` that no group of a
+        validation row holds, each ascending.
+    """
     if not 0 < validation_fraction < 1:
         raise DataError(f"`validation_fraction` must be above 0 and below 1, got {validation_fraction}.")
     if not -1 <= max_phash_distance <= 64:
         raise DataError(f"`max_phash_distance` must be between -1 and 64 bits, got {max_phash_distance}.")
-    file_hashes = dataset["sha256"][:]
-    groups = group_rows(dataset, max_phash_distance=max_phash_distance)
+    together = datasets.concatenate_datasets([dataset, extra]) if extra is not None else dataset
+    groups, others = np.split(group_rows(together, max_phash_distance=max_phash_distance), [len(dataset)])
+    validation = _validation_rows(groups, dataset["sha256"][:], round(validation_fraction * len(dataset)), seed)
+    train = np.setdiff1d(np.arange(len(dataset)), validation)
+    return train, validation, np.flatnonzero(~np.isin(others, groups[validation]))
+
+
+def _validation_rows(groups: np.ndarray, file_hashes: list[str], num_rows: int, seed: int) -> np.ndarray:
+    """Rows of whole groups, about ``num_rows`` of them. Groups count from 0, none is empty."""
     members = np.split(np.argsort(groups, kind="stable"), np.cumsum(np.bincount(groups))[:-1])
     members.sort(key=lambda rows: _rank(seed, min(file_hashes[row] for row in rows)))
     if len(members) < 2:
-        raise DataError(f"The data cannot be split: its {len(dataset)} rows form {len(members)} group of near copies.")
-    target = max(1, round(validation_fraction * len(dataset)))
+        raise DataError(f"The data cannot be split: its {len(groups)} rows form {len(members)} group of near copies.")
     chosen: list[np.ndarray] = []
-    room = target
+    room = max(1, num_rows)
     for rows in members:
         if len(rows) <= room:
             chosen.append(rows)
             room -= len(rows)
-    validation = np.sort(np.concatenate(chosen or [min(members, key=len)]))
-    train = np.setdiff1d(np.arange(len(dataset)), validation)
-    return dataset.select(train), dataset.select(validation)
+    return np.sort(np.concatenate(chosen or [min(members, key=len)]))
 
 
 def group_rows(dataset: datasets.Dataset, *, max_phash_distance: int = 4) -> np.ndarray:

@@ -3,7 +3,6 @@ import json
 import pytest
 
 from phenolip.cli import COMMANDS, main
-from phenolip.cli import mini
 from phenolip.cli.chain import Step, run_steps
 from phenolip.cli.quickstart import plan_steps
 from phenolip.exceptions import PhenoLIPError
@@ -79,18 +78,6 @@ def test_quickstart_plans_the_whole_chain(tmp_path):
     with_data = plan_steps(tmp_path, "my_pairs")
     assert "my_pairs" in with_data[2].command
     assert any(part.endswith("quickstart_pairs_stage2.yaml") for part in with_data[3].command)
-
-
-def test_mini_plans_the_whole_chain(tmp_path):
-    settings = {"extra": ["more"], "validation_fraction": 0.1, "max_bad_fraction": 0.01}
-    steps = mini.plan_steps(tmp_path, "my_pairs", knowledge_encoder=None, **settings)
-    assert [step.name for step in steps] == ["stage1", "data", "stage2", "eval"]
-    train2 = steps[2].command
-    assert train2[train2.index("--extra_data") + 1] == "more"
-    assert train2[train2.index("--knowledge_encoder") + 1] == str(tmp_path / "stage1")
-    shorter = mini.plan_steps(tmp_path, "my_pairs", knowledge_encoder="teacher", **settings)
-    assert [step.name for step in shorter] == ["data", "stage2", "eval"]
-    assert "teacher" in shorter[1].command
 
 
 def test_mini_without_data_is_one_sentence(capsys):
