@@ -68,16 +68,37 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigurationError(
             f"`jobs` must be 1 or more and `seeds` different numbers of 0 or more, got {args.jobs} and {args.seeds}."
         )
-    from transformers.utils.logging import disable_progress_bar
+    from filelock import FileLock, Timeout
 
-    from phenolip.eval.ablation.plan import needs_teacher, plan_runs, trained_rows
-    from phenolip.eval.ablation.prepare import prepare_data
+    from phenolip.eval.ablation.plan import trained_rows
     from phenolip.eval.ablation.rows import MINI_ROWS, load_rows
 
-    disable_progress_bar()
     rows = load_rows(args.rows_file or MINI_ROWS)
     chosen = trained_rows(rows, args.rows, fine_tuned=args.fine_tuned)
     output = Path(args.output)
+    output.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(output / ".lock", timeout=0):
+            failures = fill_table(rows, chosen, output, args)
+    except Timeout:
+        raise ConfigurationError(
+            f"`output` {output} is in use by another `phenolip ablation`: wait for it, or choose another `--output`."
+        ) from None
+    for name, reason in failures.items():
+        sys.stderr.write(f"failed: {name}: {reason}\n")
+    return 1 if failures else 0
+
+
+def fill_table(
+    rows: dict[str, "AblationRow"], chosen: list["AblationRow"], output: Path, args: argparse.Namespace
+) -> dict[str, str]:
+    """Runs the chosen rows and writes the table of all that the folder holds; returns the reason of each failure."""
+    from transformers.utils.logging import disable_progress_bar
+
+    from phenolip.eval.ablation.plan import needs_teacher, plan_runs, seeds_on_disk, trained_rows
+    from phenolip.eval.ablation.prepare import prepare_data
+
+    disable_progress_bar()
     data = prepare_data(
         chosen,
         output,
@@ -87,16 +108,18 @@ def run(args: argparse.Namespace) -> int:
         hpo=args.hpo,
         max_bad_fraction=args.max_bad_fraction,
     )
-    encoder = args.knowledge_encoder
+    encoder, trained_here = args.knowledge_encoder, output / "stage1"
     if encoder is None and needs_teacher(chosen):
-        encoder = train_knowledge_encoder(output / "stage1", args.hpo)
-    # The table shows what was run before too: every row that this folder can hold.
+        encoder = train_knowledge_encoder(trained_here, args.hpo)
+    elif encoder is None and (trained_here / "run.json").is_file():
+        encoder = str(trained_here)
+    # The table shows what was run before too: every row and seed that this folder can hold.
     everything = trained_rows(rows, None, fine_tuned=True)
     possible = [row for row in everything if row.data in data.train and (encoder or not needs_teacher([row]))]
     specs = plan_runs(
         rows,
         possible,
-        args.seeds,
+        list(dict.fromkeys([*args.seeds, *seeds_on_disk(output)])),
         data,
         output,
         knowledge_encoder=encoder,
@@ -104,11 +127,10 @@ def run(args: argparse.Namespace) -> int:
         max_bad_fraction=args.max_bad_fraction,
     )
     asked = {row.id for row in chosen}
-    failures = run_specs([spec for spec in specs if spec.row_id in asked], args.jobs, output / "workers.log")
+    todo = [spec for spec in specs if spec.row_id in asked and spec.seed in args.seeds]
+    failures = run_specs(todo, args.jobs, output / "workers.log")
     write_outputs(rows, specs, output)
-    for name, reason in failures.items():
-        sys.stderr.write(f"failed: {name}: {reason}\n")
-    return 1 if failures else 0
+    return failures
 
 
 def train_knowledge_encoder(folder: Path, hpo: str | None) -> str:

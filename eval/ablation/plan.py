@@ -18,6 +18,8 @@ from phenolip.train.teacher import load_teacher, module_fingerprint
 
 FEATURE_SETTINGS = ("preset", "vision_path", "image_size", "min_crop_area", "color_jitter")  # of stored views
 
+ROWS_FOLDER = "rows"  # in the folder of the ablation: a folder for each row, in it one for each seed
+
 
 @dataclass(frozen=True, slots=True)
 class AblationData:
@@ -116,7 +118,7 @@ def plan_runs(
                     row_id=row.id,
                     seed=seed,
                     argv=(*argv, "--feature_cache", str(output / "features")),
-                    folder=output / "rows" / row.id / f"seed_{seed}",
+                    folder=output / ROWS_FOLDER / row.id / f"seed_{seed}",
                     key=run_key(settings, revisions),
                     validation=data.validation,
                     feature_dir=output / "features",
@@ -129,6 +131,12 @@ def plan_runs(
                 )
             )
     return specs
+
+
+def seeds_on_disk(output: Path) -> list[int]:
+    """Seeds of which a run, done or not, lies in the folder of an ablation; ascending."""
+    names = {path.name.removeprefix("seed_") for path in (output / ROWS_FOLDER).glob("*/seed_*")}
+    return sorted(int(name) for name in names if name.isdecimal())
 
 
 def num_steps(settings: dict[str, Any], num_rows: int) -> int:

@@ -81,7 +81,7 @@ def summarise(rows: Mapping[str, AblationRow], specs: Sequence[RunSpec]) -> list
         specs: Every run that could be there; those that are not done are left out.
     """
     done: dict[str, list[RunSpec]] = {}
-    for spec in specs:
+    for spec in sorted(specs, key=lambda spec: spec.seed):
         if is_done(spec):
             done.setdefault(spec.row_id, []).append(spec)
     runs = {row.id: _runs(row, done[row.trained_row]) for row in rows.values() if row.trained_row in done}

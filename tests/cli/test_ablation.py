@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from accelerate.state import AcceleratorState
+from filelock import FileLock
 from PIL import Image
 from transformers import AutoTokenizer, PreTrainedConfig
 
@@ -167,7 +168,7 @@ def test_only_seeds_that_both_rows_have_are_compared(table, pool, tmp_path):
     output = tmp_path / "out"
     assert call(table, output, "--rows", "plain", "--seeds", 0, 1) == 0
     assert call(table, output, "--rows", "name", "--seeds", 1) == 0
-    assert call(table, output, "--rows", "plain", "--seeds", 0, 1) == 0  # the table of both seeds
+    assert pool.calls == ["plain, seed 0", "plain, seed 1", "name, seed 1"]  # seed 0 is shown, and not run
     rows = {row["id"]: row for row in read(output / "table.json")["rows"]}
     assert (rows["plain"]["seeds"], rows["name"]["seeds"]) == ([0, 1], [1])
     expected = rows["name"]["mean"]["seeds"][0] - rows["plain"]["mean"]["seeds"][1]
@@ -321,6 +322,28 @@ def test_a_wrong_call_is_one_sentence(arguments, message, capsys, tmp_path, monk
     assert main(["ablation", *arguments]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+def test_an_output_folder_in_use_is_one_sentence(table, pool, tmp_path, capsys):
+    output = tmp_path / "out"
+    output.mkdir()
+    with FileLock(output / ".lock"):
+        assert call(table, output, "--rows", "plain", "--seeds", 0) == 2
+    error = capsys.readouterr().err
+    assert "is in use by another `phenolip ablation`" in error and error.count("\n") == 1 and not pool.calls
+
+
+def test_rows_with_a_teacher_are_shown_by_a_call_that_needs_none(table, towers, pool, tmp_path):
+    output = tmp_path / "out"
+    shutil.copytree(towers["text_path"], output / "stage1")
+    teacher = output / "stage1"
+    assert call(table, output, "--rows", "taught", "--seeds", 0, "--knowledge_encoder", teacher) == 0
+    assert call(table, output, "--rows", "plain", "--seeds", 0) == 0
+    assert [row["id"] for row in read(output / "table.json")["rows"]] == ["plain"]  # no finished Stage 1 is there
+    (teacher / "run.json").write_text("{}")
+    assert call(table, output, "--rows", "plain", "--seeds", 0) == 0
+    assert [row["id"] for row in read(output / "table.json")["rows"]] == ["plain", "taught"]
+    assert pool.calls == ["taught, seed 0", "plain, seed 0"]
 
 
 def test_an_output_folder_of_other_data_is_refused(table, pool, tmp_path, capsys):
