@@ -285,13 +285,14 @@ def _image_column(dataset: datasets.Dataset) -> str | None:
 # Rows ---------------------------------------------------------------------------------------------------------------
 
 
-def _raw_row(record: Mapping[str, Any], row_id: str | None, problem: str | None = None) -> RawRow:
+def _raw_row(record: Mapping[str, Any], row_id: Any, problem: str | None = None) -> RawRow:
     caption = _first_value(record, _CAPTION_COLUMNS)
     try:
         labels = _labels(record)
     except (ValueError, TypeError, LookupError, SyntaxError, MemoryError, RecursionError):
         labels, problem = (), problem or "labels cannot be read"
     caption = caption if isinstance(caption, str) else ""
+    row_id = None if row_id is None else str(row_id)  # numbers, where a table holds them
     group_id = _group_id(record)
     if not all(_is_unicode(text) for text in (caption, row_id or "", group_id)):
         return RawRow(None, "", (), "text is not valid Unicode")

@@ -323,3 +323,10 @@ def test_two_studies_of_a_patient_are_one_group_in_a_csv(folder, ontology):
     ]
     path = write_table(folder / "rows.csv", rows)
     assert load_pairs(path, ontology=ontology)["group_id"][:] == ["0", "0", "s2"]
+
+
+def test_a_table_whose_rows_are_numbered_keeps_the_numbers(folder, ontology, tmp_path):
+    rows = [{**row, "row_id": number} for number, row in enumerate(embedded(folder))]
+    dataset = datasets.Dataset.from_list(rows).cast_column("image", datasets.Image())
+    dataset.to_parquet(tmp_path / "numbered.parquet")
+    assert load_pairs(tmp_path / "numbered.parquet", ontology=ontology)["row_id"][:] == ["0", "1", "2"]
