@@ -137,9 +137,13 @@ def train_knowledge_encoder(folder: Path, hpo: str | None) -> str:
     """Path of the Stage 1 encoder of the ablation, trained if it is not there.
 
     Raises:
-        PhenoLIPError: Training failed.
+        PhenoLIPError: Training failed, or the encoder there was trained with other settings.
     """
-    if not (folder / "run.json").is_file():
+    from phenolip.eval.ablation.prepare import check_knowledge_encoder
+
+    if (folder / "run.json").is_file():
+        check_knowledge_encoder(folder, STAGE1_CONFIG, hpo)
+    else:
         command = [sys.executable, str(ROOT / "train" / "stage1.py"), "--config", str(STAGE1_CONFIG)]
         command += ["--output_dir", str(folder), "--resume", "true", *(["--hpo", hpo] if hpo else [])]
         sys.stdout.write(f"Stage 1, the knowledge encoder: {folder}\n")
