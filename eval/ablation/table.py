@@ -112,7 +112,7 @@ def write_plot(summaries: Sequence[RowSummary], path: str | Path) -> None:
     if not groups:
         return
     titles = {summary.row.id: summary.row.title for summary in summaries}
-    sizes = [len(members) + 1.6 for _, members in groups]  # a panel's title takes room too
+    sizes = [len(members) + 2.2 for _, members in groups]  # a panel's title takes room too
     with rc_context({"font.size": 8, "axes.edgecolor": INK, "text.color": INK}):
         figure = Figure(figsize=(9, ROW_INCHES * sum(sizes) + 0.7), layout="constrained")
         panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False, height_ratios=sizes)[:, 0]
@@ -135,8 +135,8 @@ def _draw_group(axes: Axes, group: str, members: Sequence[RowSummary], titles: d
     ]
     axes.set_yticks(range(len(members)), labels)
     axes.set_ylim(len(members) - 0.5, -0.5)
-    axes.set_title(group, loc="left", fontweight="bold", fontsize=8)
-    axes.set_title(f"to: {titles[usual]}", loc="right", fontsize=7)
+    axes.set_title(group, loc="left", fontweight="bold", fontsize=8, pad=14)
+    axes.text(0, 1, f"difference to: {titles[usual]}", transform=axes.transAxes, va="bottom", fontsize=7)
     axes.grid(axis="x", color="#e3e8ea", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(axis="y", length=0)
