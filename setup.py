@@ -18,10 +18,10 @@ SUBPACKAGES = [
     "train.configs",
     "inference",
     "eval",
-    "eval.ablation",
     "eval.metrics",
     "eval.evaluators",
     "eval.tasks",
+    "ablation",
     "cli",
 ]
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from phenolip.exceptions import ConfigurationError, PhenoLIPError
 
 if TYPE_CHECKING:
-    from phenolip.eval.ablation.rows import AblationRow
-    from phenolip.eval.ablation.runs import RunSpec
+    from phenolip.ablation.rows import AblationRow
+    from phenolip.ablation.runs import RunSpec
 
 HELP = "train and compare the rows of the ablation table, several seeds each"
 ROOT = Path(__file__).resolve().parent.parent
@@ -70,8 +70,8 @@ def run(args: argparse.Namespace) -> int:
         )
     from filelock import FileLock, Timeout
 
-    from phenolip.eval.ablation.plan import trained_rows
-    from phenolip.eval.ablation.rows import MINI_ROWS, load_rows
+    from phenolip.ablation.plan import trained_rows
+    from phenolip.ablation.rows import MINI_ROWS, load_rows
 
     rows = load_rows(args.rows_file or MINI_ROWS)
     chosen = trained_rows(rows, args.rows, fine_tuned=args.fine_tuned)
@@ -95,8 +95,8 @@ def fill_table(
     """Runs the chosen rows and writes the table of all that the folder holds; returns the reason of each failure."""
     from transformers.utils.logging import disable_progress_bar
 
-    from phenolip.eval.ablation.plan import needs_teacher, plan_runs, seeds_on_disk, trained_rows
-    from phenolip.eval.ablation.prepare import prepare_data
+    from phenolip.ablation.plan import needs_teacher, plan_runs, seeds_on_disk, trained_rows
+    from phenolip.ablation.prepare import prepare_data
 
     disable_progress_bar()
     data = prepare_data(
@@ -139,7 +139,7 @@ def train_knowledge_encoder(folder: Path, hpo: str | None) -> str:
     Raises:
         PhenoLIPError: Training failed, or the encoder there was trained with other settings.
     """
-    from phenolip.eval.ablation.prepare import check_knowledge_encoder
+    from phenolip.ablation.prepare import check_knowledge_encoder
 
     if (folder / "run.json").is_file():
         check_knowledge_encoder(folder, STAGE1_CONFIG, hpo)
@@ -157,8 +157,8 @@ def run_specs(specs: list["RunSpec"], jobs: int, log_path: Path) -> dict[str, st
     """Runs what is not done in worker processes; returns the reason of each failure by the name of its run."""
     from tqdm.auto import tqdm
 
-    from phenolip.eval.ablation.runs import execute, is_done
-    from phenolip.eval.ablation.schedule import run_all
+    from phenolip.ablation.runs import execute, is_done
+    from phenolip.ablation.schedule import run_all
 
     todo = [spec for spec in specs if not is_done(spec)]
     if not todo:
@@ -203,9 +203,9 @@ def start_worker(log_path: str) -> None:
 
 def write_outputs(rows: dict[str, "AblationRow"], specs: list["RunSpec"], output: Path) -> None:
     """Writes table.md, table.json and plot.png from the finished runs, and says where they are."""
-    from phenolip.eval.ablation.runs import is_done
-    from phenolip.eval.ablation.summary import origins, summarise
-    from phenolip.eval.ablation.table import to_markdown, write_plot
+    from phenolip.ablation.runs import is_done
+    from phenolip.ablation.summary import origins, summarise
+    from phenolip.ablation.table import to_markdown, write_plot
     from phenolip.eval.compare import load_run
     from phenolip.provenance import write_json
 

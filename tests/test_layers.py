@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LAYERS = ("ontology", "phenokg", "datasets_scripts", "hub_files", "train", "inference", "eval", "cli")
+LAYERS = ("ontology", "phenokg", "datasets_scripts", "hub_files", "train", "inference", "eval", "ablation", "cli")
 HUB_FILES = sorted(
     path.stem for path in ROOT.glob("*_*.py") if path.stem.startswith(("modeling", "config", "processing"))
 )

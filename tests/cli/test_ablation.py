@@ -15,8 +15,8 @@ from filelock import FileLock
 from PIL import Image
 from transformers import AutoTokenizer, PreTrainedConfig
 
+from phenolip.ablation import runs
 from phenolip.cli import ablation, main
-from phenolip.eval.ablation import runs
 from phenolip.modeling_phenolip import PhenoLIPModel, PhenoLIPTextModel
 from phenolip.train.loop import Preempted
 

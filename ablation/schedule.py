@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 
-from phenolip.eval.ablation.runs import RunSpec
+from phenolip.ablation.runs import RunSpec
 from phenolip.exceptions import PhenoLIPError
 
 

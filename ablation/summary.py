@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from phenolip.eval.ablation.rows import AblationRow
-from phenolip.eval.ablation.runs import ONTOLOGY_FOLDER, RunSpec, is_done, read_state
+from phenolip.ablation.rows import AblationRow
+from phenolip.ablation.runs import ONTOLOGY_FOLDER, RunSpec, is_done, read_state
 from phenolip.eval.compare import Difference, Run, compare_runs, load_run
 from phenolip.eval.evaluators.retrieval import scaled_cutoff
 from phenolip.eval.evaluators.zero_shot_variants import DEPTH

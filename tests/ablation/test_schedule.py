@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from phenolip.eval.ablation.schedule import run_all
+from phenolip.ablation.schedule import run_all
 from phenolip.exceptions import DataError, PhenoLIPError
 
 

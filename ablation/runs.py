@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from phenolip.ablation.stored_features import StoredFeatureEncoder
 from phenolip.eval.per_query import PER_QUERY
 from phenolip.eval.run import evaluate
 from phenolip.inference.encoder import Encoder
-from phenolip.inference.stored_features import StoredFeatureEncoder
 from phenolip.provenance import content_hash, write_json
 from phenolip.train import stage2
 from phenolip.train.arguments import RunArguments, parse

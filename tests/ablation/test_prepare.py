@@ -9,12 +9,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from phenolip.eval.ablation.prepare import MADE_FROM, check_knowledge_encoder, prepare_data
-from phenolip.eval.ablation.rows import AblationRow
+from phenolip.ablation.prepare import MADE_FROM, check_knowledge_encoder, prepare_data
+from phenolip.ablation.rows import AblationRow
 from phenolip.exceptions import ConfigurationError
 from phenolip.ontology.reader import load_ontology
 
-SLICE = Path(__file__).parents[2] / "ontology" / "hp_slice.obo"
+SLICE = Path(__file__).parents[1] / "ontology" / "hp_slice.obo"
 PLAIN = [AblationRow("plain", "plain", "Group", None)]
 COMPOUNDS = [AblationRow("compounds", "compounds", "Group", None, data="compounds")]
 

@@ -10,7 +10,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from phenolip.eval.ablation.summary import TOP1, RowSummary, Spread
+from phenolip.ablation.summary import TOP1, RowSummary, Spread
 
 TITLES = {"i2t": "I→T", "t2i": "T→I", "i2p": "I→P", "p2i": "P→I"}
 BETTER, UNCLEAR, WORSE, INK = "#2f6f8f", "#8a9499", "#b4552d", "#1d2529"

@@ -6,10 +6,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from phenolip.ablation.rows import AblationRow
+from phenolip.ablation.runs import ONTOLOGY_TASK, TASK, RunSpec, resolve_settings, run_key
 from phenolip.datasets_scripts.load import load_pairs
 from phenolip.datasets_scripts.tables import data_revision
-from phenolip.eval.ablation.rows import AblationRow
-from phenolip.eval.ablation.runs import ONTOLOGY_TASK, TASK, RunSpec, resolve_settings, run_key
 from phenolip.eval.tasks.registry import load_task
 from phenolip.exceptions import ConfigurationError
 from phenolip.ontology.reader import load_ontology

@@ -1,9 +1,9 @@
 import pytest
 import yaml
 
-from phenolip.eval.ablation.plan import trained_rows
-from phenolip.eval.ablation.rows import MINI_ROWS, load_rows
-from phenolip.eval.ablation.runs import ONTOLOGY_TASK, resolve_settings
+from phenolip.ablation.plan import trained_rows
+from phenolip.ablation.rows import MINI_ROWS, load_rows
+from phenolip.ablation.runs import ONTOLOGY_TASK, resolve_settings
 from phenolip.eval.tasks.registry import load_task
 from phenolip.exceptions import ConfigurationError
 from phenolip.train.distillation import FORMS

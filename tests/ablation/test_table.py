@@ -2,9 +2,9 @@
 
 import pytest
 
-from phenolip.eval.ablation.rows import AblationRow
-from phenolip.eval.ablation.summary import RowSummary, origins, spread
-from phenolip.eval.ablation.table import to_markdown
+from phenolip.ablation.rows import AblationRow
+from phenolip.ablation.summary import RowSummary, origins, spread
+from phenolip.ablation.table import to_markdown
 from phenolip.eval.compare import Difference
 
 

@@ -3,9 +3,9 @@ import pytest
 import torch
 from PIL import Image
 
+from phenolip.ablation.stored_features import StoredFeatureEncoder
 from phenolip.exceptions import DataError
 from phenolip.inference.encoder import Encoder
-from phenolip.inference.stored_features import StoredFeatureEncoder
 
 TEXTS = ["red square", "odd shape", "red square", "a much longer caption about a square"]
 

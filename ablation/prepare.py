@@ -8,13 +8,13 @@ from typing import Any
 
 import yaml
 
+from phenolip.ablation.plan import AblationData
+from phenolip.ablation.rows import AblationRow
+from phenolip.ablation.runs import NOT_PART_OF_A_RUN
 from phenolip.datasets_scripts.composites import COMPOUNDS, CROPS, prepare_composites
 from phenolip.datasets_scripts.load import load_pairs
 from phenolip.datasets_scripts.prepare import prepare_split
 from phenolip.datasets_scripts.tables import MANIFEST, data_revision
-from phenolip.eval.ablation.plan import AblationData
-from phenolip.eval.ablation.rows import AblationRow
-from phenolip.eval.ablation.runs import NOT_PART_OF_A_RUN
 from phenolip.exceptions import ConfigurationError
 from phenolip.ontology.reader import load_ontology
 from phenolip.phenokg.layouts import read_layouts

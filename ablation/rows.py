@@ -9,7 +9,7 @@ import yaml
 from phenolip.exceptions import ConfigurationError, near_matches
 
 DATA = ("originals", "compounds", "crops")
-MINI_ROWS = Path(__file__).resolve().parents[2] / "train" / "configs" / "ablation" / "rows.yaml"
+MINI_ROWS = Path(__file__).resolve().parents[1] / "train" / "configs" / "ablation" / "rows.yaml"
 CONFIG_FOLDER = "mini"  # beside the file of rows
 
 
