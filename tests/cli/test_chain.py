@@ -1,6 +1,7 @@
 """Steps run again when, and only when, what they read has changed."""
 
 import os
+import sys
 
 import pytest
 
@@ -17,7 +18,7 @@ def num_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("CHAIN_LOG", str(log))
 
     def count(*options, output=tmp_path / "output", words=()):
-        step = Step("step", "t", ["python", "-c", SCRIPT, *words, *map(str, options)], log)
+        step = Step("step", "t", [sys.executable, "-c", SCRIPT, *words, *map(str, options)], log)
         run_steps([step], output / "steps.json", fresh=False)
         return len(log.read_text())
 

@@ -1,4 +1,5 @@
 import json
+import sys
 
 import pytest
 
@@ -48,7 +49,7 @@ def test_quickstart_repeats_only_what_changed(tmp_path):
 
     def steps(*words):
         script = f"from pathlib import Path; import sys; Path({str(log)!r}).open('a').write(sys.argv[1] + ' ')"
-        return [Step(str(i), "t", ["python", "-c", script, word], log) for i, word in enumerate(words)]
+        return [Step(str(i), "t", [sys.executable, "-c", script, word], log) for i, word in enumerate(words)]
 
     record = tmp_path / "steps.json"
     run_steps(steps("a", "b", "c"), record, fresh=False)
@@ -65,7 +66,7 @@ def test_quickstart_repeats_only_what_changed(tmp_path):
 
 def test_quickstart_resumes_an_interrupted_step_and_names_it(tmp_path, capfd):
     code = "import sys; sys.exit('--resume' not in sys.argv)"
-    failing = Step("stage1", "t", ["python", "-c", code], tmp_path, resumable=True)
+    failing = Step("stage1", "t", [sys.executable, "-c", code], tmp_path, resumable=True)
     with pytest.raises(PhenoLIPError, match="Step 'stage1' ended with exit code 1"):
         run_steps([failing], tmp_path / "steps.json", fresh=False)
     run_steps([failing], tmp_path / "steps.json", fresh=False)
