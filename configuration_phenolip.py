@@ -52,9 +52,10 @@ class _PhenoLIPTowerConfig(PreTrainedConfig):
 
     tower_config: dict | PreTrainedConfig | None = None
     pooling: Literal["mean", "cls", "max", "eos", "pooler"] | None = None
-    projection: Literal["none", "linear", "mlp"] = "linear"
+    projection: Literal["none", "linear", "mlp", "residual"] = "linear"
     projection_dim: int | None = None
     projection_init: Literal["normal", "identity"] = "normal"
+    projection_dropout: float | int = 0.0
 
     def __post_init__(self, **kwargs):
         self.tower_config = _resolve_tower(self.tower_config, self._default_tower, self._poolings)
@@ -74,10 +75,13 @@ class _PhenoLIPTowerConfig(PreTrainedConfig):
                 f"`projection_dim` must be {self.pooled_size}, the width of the tower, where `projection` is 'none', "
                 f"got {self.projection_dim}."
             )
-        if self.projection_init == "identity" and self.projection != "linear":
+        if self.projection_init == "identity" and self.projection not in ("linear", "residual"):
             raise ValueError(
-                f"`projection_init` 'identity' needs `projection` 'linear', got `projection` '{self.projection}'."
+                "`projection_init` 'identity' needs `projection` 'linear' or 'residual', got `projection` "
+                f"'{self.projection}'."
             )
+        if not 0 <= self.projection_dropout < 1:
+            raise ValueError(f"`projection_dropout` must be at least 0 and below 1, got {self.projection_dropout}.")
         super().__post_init__(**kwargs)
 
     @property
@@ -105,12 +109,15 @@ class PhenoLIPTextConfig(_PhenoLIPTowerConfig):
             How one vector comes from the tokens: `mean`, `max`, `cls` (the first), `eos` (the last that is not
             padding) or `pooler` (the tower's own). By default `mean`, for CLIP and SigLIP towers `pooler`.
         projection (`str`, *optional*, defaults to `"linear"`):
-            `none`, `linear` (without bias) or `mlp` (two layers, GELU between).
+            `none`, `linear` (without bias), `mlp` (two layers, GELU between) or `residual` (linear, plus two layers on
+            the normalised features that begin as zero).
         projection_dim (`int`, *optional*):
             Width of the embeddings; by default the width of the tower.
         projection_init (`str`, *optional*, defaults to `"normal"`):
-            `normal` or, for a linear projection, `identity`: the embeddings begin as the tower's own features, cut or
-            filled with zeros where the widths differ.
+            `normal` or, for a linear or residual projection, `identity`: the embeddings begin as the tower's own
+            features, cut or filled with zeros where the widths differ.
+        projection_dropout (`float`, *optional*, defaults to 0.0):
+            Share of the pooled features that training drops before the projection.
 
     Example:
 
@@ -140,11 +147,14 @@ class PhenoLIPVisionConfig(_PhenoLIPTowerConfig):
             `pooler` (the tower's own). By default `cls` for ViT and DINOv2, `mean` for ResNet and EfficientNet-Lite,
             `pooler` for CLIP, SigLIP and ConvNeXt (whose pooler normalises the mean).
         projection (`str`, *optional*, defaults to `"linear"`):
-            `none`, `linear` (without bias) or `mlp` (two layers, GELU between).
+            `none`, `linear` (without bias), `mlp` (two layers, GELU between) or `residual` (linear, plus two layers on
+            the normalised features that begin as zero).
         projection_dim (`int`, *optional*):
             Width of the embeddings; by default the width of the tower.
         projection_init (`str`, *optional*, defaults to `"normal"`):
-            `normal` or, for a linear projection, `identity`.
+            `normal` or, for a linear or residual projection, `identity`.
+        projection_dropout (`float`, *optional*, defaults to 0.0):
+            Share of the pooled features that training drops before the projection.
     """
 
     model_type = "phenolip_vision_model"

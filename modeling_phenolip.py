@@ -112,24 +112,48 @@ class PhenoLIPOutput(ModelOutput):
         return tuple(value.to_tuple() if isinstance(value, ModelOutput) else value for value in self.values())
 
 
+class ResidualProjection(nn.Module):
+    """Linear projection plus a correction by two layers, GELU between, that begins as zero.
+
+    On a frozen tower it learns what a linear map cannot, and starts as that map.
+    """
+
+    def __init__(self, in_size: int, out_size: int):
+        super().__init__()
+        self.linear = nn.Linear(in_size, out_size, bias=False)
+        self.norm = nn.LayerNorm(in_size)
+        self.expand = nn.Linear(in_size, 2 * in_size)
+        self.correction = nn.Linear(2 * in_size, out_size)
+        self.correction.starts_as_zero = True
+
+    def forward(self, pooled: torch.Tensor) -> torch.Tensor:
+        """(N, in_size) -> (N, out_size)."""
+        return self.linear(pooled) + self.correction(F.gelu(self.expand(self.norm(pooled))))
+
+
 class PhenoLIPProjection(nn.Module):
     """From pooled features to the shared space: (N, pooled_size) -> (N, projection_dim), not yet of unit norm."""
 
     def __init__(self, config: PhenoLIPTextConfig | PhenoLIPVisionConfig):
         super().__init__()
         in_size, out_size = config.pooled_size, config.projection_dim
+        self.dropout = nn.Dropout(config.projection_dropout)
+        begins_as_identity = config.projection_init == "identity"
         if config.projection == "none":
             self.layers = nn.Identity()
         elif config.projection == "linear":
             self.layers = nn.Linear(in_size, out_size, bias=False)
-            self.layers.starts_as_identity = config.projection_init == "identity"
+            self.layers.starts_as_identity = begins_as_identity
+        elif config.projection == "residual":
+            self.layers = ResidualProjection(in_size, out_size)
+            self.layers.linear.starts_as_identity = begins_as_identity
         else:
             self.layers = nn.Sequential(nn.Linear(in_size, in_size), nn.GELU(), nn.Linear(in_size, out_size))
 
     def forward(self, pooled: torch.Tensor) -> torch.Tensor:
         """(N, pooled_size) -> (N, projection_dim)."""
         weight = next(self.layers.parameters(), None)
-        return self.layers(pooled if weight is None else pooled.to(weight.dtype))
+        return self.layers(self.dropout(pooled if weight is None else pooled.to(weight.dtype)))
 
 
 class PhenoLIPPreTrainedModel(PreTrainedModel):
@@ -147,6 +171,8 @@ class PhenoLIPPreTrainedModel(PreTrainedModel):
         if isinstance(module, nn.Linear):  # of a projection: towers begin their own
             if getattr(module, "starts_as_identity", False):
                 init.eye_(module.weight)
+            elif getattr(module, "starts_as_zero", False):
+                init.zeros_(module.weight)
             else:
                 init.normal_(module.weight, std=module.in_features**-0.5)
             if module.bias is not None:

@@ -195,7 +195,7 @@ def test_project_embeds_cached_features():
         torch.testing.assert_close(model.project(output.pooler_output), output[name], atol=0, rtol=0)
 
 
-@pytest.mark.parametrize("projection", ["none", "linear", "mlp"])
+@pytest.mark.parametrize("projection", ["none", "linear", "mlp", "residual"])
 def test_embeds_have_unit_norm(projection):
     model = text_model(projection=projection, projection_dim=None)
     embeds = model(**texts()).text_embeds
@@ -203,6 +203,27 @@ def test_embeds_have_unit_norm(projection):
     if projection == "none":
         pooled = model(**texts()).pooler_output
         torch.testing.assert_close(embeds, pooled / pooled.norm(dim=-1, keepdim=True))
+
+
+def test_residual_projection_begins_as_the_linear_one(tmp_path):
+    model = text_model(projection="residual", projection_init="identity", projection_dim=32)
+    pooled = torch.randn(5, 32)
+    assert torch.equal(model.projection(pooled), pooled)
+    layers = model.projection.layers
+    layers.correction.weight.data.normal_()
+    hidden = torch.nn.functional.layer_norm(pooled, (32,)) @ layers.expand.weight.T
+    expected = pooled + torch.nn.functional.gelu(hidden) @ layers.correction.weight.T
+    torch.testing.assert_close(model.projection(pooled), expected, rtol=1e-5, atol=1e-5)
+    model.save_pretrained(tmp_path)
+    assert torch.equal(PhenoLIPTextModel.from_pretrained(tmp_path).projection(pooled), model.projection(pooled))
+
+
+def test_projection_dropout_acts_in_training_only():
+    model = text_model(projection_dropout=0.5)
+    pooled = torch.ones(2, 32)
+    assert torch.equal(model.eval().project(pooled), model.project(pooled))
+    torch.manual_seed(0)
+    assert not torch.allclose(model.train().project(pooled), model.project(pooled))
 
 
 @pytest.mark.parametrize("projection_dim", [16, 32, 48])
@@ -333,7 +354,8 @@ def test_a_side_loads_from_the_whole(tmp_path):
         ({"text_config": {"projection": 1}}, "projection"),
         ({"text_config": {"projection_dim": 0}}, "`projection_dim` must be at least 1, got 0"),
         ({"text_config": {"projection": "none"}, "projection_dim": 99}, "must be 768"),
-        ({"text_config": {"projection_init": "identity", "projection": "mlp"}}, "needs `projection` 'linear'"),
+        ({"text_config": {"projection_init": "identity", "projection": "mlp"}}, "needs `projection` 'linear' or"),
+        ({"vision_config": {"projection_dropout": 1.0}}, "`projection_dropout` must be at least 0 and below 1, got 1"),
         ({"text_config": {"tower_config": {"model_type": "gpt2"}}}, "must be one of bert, .*, got 'gpt2'"),
         ({"text_config": {"tower_config": {"hidden_size": 8}}}, "model_type"),
         ({"vision_config": {"tower_config": {"model_type": "vit", "hidden_size": "8"}}}, "hidden_size"),

@@ -35,6 +35,11 @@ class RunArguments:
     seed: int = setting(0, help="Seed of initialisation, sampling and augmentation.")
     num_epochs: int = setting(1, help="Passes over the data; `max_steps` above 0 overrides it.")
     max_steps: int = setting(-1, help="Optimiser steps in all; -1 follows `num_epochs`.")
+    max_minutes: float = setting(
+        0.0,
+        help="Time that training may take on this machine: the first steps are timed, and as many follow as fit in, "
+        "but no more than above. 0 sets no limit. `max_steps` repeats such a run elsewhere.",
+    )
     batch_size: int = setting(64, help="Rows whose contrastive loss is computed together, over all processes.")
     gradient_accumulation_steps: int = setting(1, help="Batches per optimiser step.")
     learning_rate: float = setting(1e-5, help="Peak learning rate of pretrained weights.")
@@ -67,7 +72,7 @@ class RunArguments:
         require(0 <= self.seed < 2**32, "seed", "0 or above and below 2**32", self.seed)
         for name in ("gradient_accumulation_steps", "log_steps", "save_total_limit"):
             require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
-        for name in ("learning_rate", "head_learning_rate", "weight_decay", "max_grad_norm"):
+        for name in ("learning_rate", "head_learning_rate", "weight_decay", "max_grad_norm", "max_minutes"):
             require(getattr(self, name) >= 0, name, "0 or above", getattr(self, name))
         for name in ("warmup_fraction", "final_learning_rate_fraction"):
             require(0 <= getattr(self, name) <= 1, name, "between 0 and 1", getattr(self, name))

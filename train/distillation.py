@@ -21,6 +21,7 @@ FORMS = {
     "names": "each phenotype's name against the teacher's embedding of it, the other names as negatives",
 }
 NAME_FORMS = frozenset({"anchors", "responses", "names"})  # those that need the teacher's view of phenotypes' names
+CAPTION_FORMS = frozenset({"contrastive", "cosine", "relational", "responses"})  # and those that need it of captions
 
 
 class KnowledgeDistillation(nn.Module):
@@ -70,7 +71,7 @@ class KnowledgeDistillation(nn.Module):
         Args:
             image_embeds, text_embeds: Of the whole batch.
             name_embeds: Of the candidate phenotypes; needed by `names`.
-            batch: Entries of the whole batch: group_ids (N, G), knowledge_embeds (N, K), and where the form needs them
+            batch: Entries of the whole batch: group_ids (N, G), and where the form needs them knowledge_embeds (N, K),
                 knowledge_names (C, K), labels or label_values (N, C), label_valid (N, C).
             scale: The student's inverse temperature.
             own_scale: That of all forms but `cosine` and `relational`; `scale` again where it is shared.

@@ -34,6 +34,8 @@ def write_run_record(
     settings: dict[str, Any],
     ontology: PhenotypeOntology,
     data: dict[str, Any] | None = None,
+    *,
+    num_steps: int,
 ) -> None:
     """Writes run.yaml, the resolved settings, and run.json, their provenance.
 
@@ -43,11 +45,13 @@ def write_run_record(
         settings: Every field of the run; a valid `--config` file.
         ontology: The release that was used.
         data: Name, revision and row count of the training data.
+        num_steps: Optimiser steps that were taken.
     """
     with open(output_dir / "run.yaml", "w", encoding="utf-8") as file:
         yaml.safe_dump(settings, file, sort_keys=False)
     record = {
         "stage": stage,
+        "num_steps": num_steps,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "hpo_release": ontology.release,
         "hpo_sha256": ontology.sha256,

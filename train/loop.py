@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs, LoggerType, set_seed
+from accelerate.utils import InitProcessGroupKwargs, LoggerType, broadcast_object_list, set_seed
 from torch import nn
 from tqdm.auto import tqdm
 
@@ -27,6 +27,8 @@ from phenolip.train.data import EpochPlan
 from phenolip.train.optimizer import build_optimizer, learning_rate_factor, set_learning_rate
 
 PREEMPTED_EXIT_CODE = 75
+# `max_minutes`: the first steps, which warm up caches and compilers, are not timed; the next ones are.
+NUM_UNTIMED_STEPS, NUM_TIMED_STEPS = 2, 10
 # Settings that a resumed run must share with the one that saved, beside what its objective and data depend on.
 FIXED_SETTINGS = (
     "learning_rate",
@@ -38,6 +40,7 @@ FIXED_SETTINGS = (
     "final_learning_rate_fraction",
     "max_grad_norm",
     "gradient_accumulation_steps",
+    "max_minutes",
 )
 
 
@@ -130,6 +133,7 @@ class TrainingLoop:
             self.num_steps = run.max_steps
         else:
             self.num_steps = max(1, run.num_epochs * plan.batches_per_epoch // accumulation)
+        self.fits_time = not run.max_minutes  # whether `num_steps` is final
         self.step = 0
         self.output_dir = Path(run.output_dir)
         self.objective, self.optimizer = accelerator.prepare(objective, build_optimizer(objective, run))
@@ -174,9 +178,10 @@ class TrainingLoop:
         accumulation = self.run.gradient_accumulation_steps
         batches = self._batches()
         started, first_step = time.monotonic(), self.step
+        ends: list[float] = []  # of the steps so far, until they have shown how many fit into the time
         totals: dict[str, torch.Tensor] = {}
         num_summed = 0  # steps in `totals`; a resumed run may start within a logging interval
-        for _ in range(self.step, self.num_steps):
+        while self.step < self.num_steps:
             set_learning_rate(self.optimizer, self._learning_rate_factor())
             for micro_step in range(accumulation):
                 for name, value in self._backward(next(batches), last=micro_step == accumulation - 1).items():
@@ -186,6 +191,10 @@ class TrainingLoop:
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
             self.step, num_summed = self.step + 1, num_summed + 1
+            if not self.fits_time:
+                ends.append(time.monotonic() - started)
+                self._fit_time(ends)
+                progress.total = self.num_steps
             progress.update()
             if self.step % self.run.log_steps == 0 or self.step == self.num_steps:
                 rate = (self.step - first_step) * accumulation * self.plan.batch_size / (time.monotonic() - started)
@@ -196,6 +205,19 @@ class TrainingLoop:
                 self._save()
             if stop:
                 raise Preempted
+
+    def _fit_time(self, ends: list[float]) -> None:
+        """Once enough steps are timed, lowers `num_steps` to what fits into `max_minutes`; all processes agree.
+
+        Args:
+            ends: Seconds from the start of training to the end of each step.
+        """
+        if len(ends) < NUM_UNTIMED_STEPS + NUM_TIMED_STEPS:
+            return
+        seconds = (ends[-1] - ends[NUM_UNTIMED_STEPS - 1]) / NUM_TIMED_STEPS
+        more = max(0, int((60 * self.run.max_minutes - ends[-1]) / seconds))
+        (num_steps,) = broadcast_object_list([min(self.num_steps, self.step + more)])
+        self.num_steps, self.fits_time = num_steps, True
 
     def _backward(self, batch: dict[str, torch.Tensor], *, last: bool) -> dict[str, torch.Tensor]:
         """Adds one batch's gradient; processes synchronise at the last batch of a step only."""
@@ -271,7 +293,8 @@ class TrainingLoop:
         self.accelerator.save_state(str(partial))
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            write_json(partial / "progress.json", {"step": self.step, "num_steps": self.num_steps, **self.identity})
+            progress = {"step": self.step, "num_steps": self.num_steps, "fits_time": self.fits_time}
+            write_json(partial / "progress.json", {**progress, **self.identity})
             shutil.rmtree(final, ignore_errors=True)
             os.replace(partial, final)
             for stale in self._checkpoints()[: -self.run.save_total_limit]:
@@ -288,7 +311,7 @@ class TrainingLoop:
         if not checkpoints:
             return
         progress = json.loads((checkpoints[-1] / "progress.json").read_text(encoding="utf-8"))
-        expected = {"num_steps": self.num_steps, **self.identity}
+        expected = self.identity if self.run.max_minutes else {"num_steps": self.num_steps, **self.identity}
         changed = [name for name, value in expected.items() if progress.get(name) != _plain(value)]
         if changed:
             raise ConfigurationError(
@@ -296,7 +319,7 @@ class TrainingLoop:
                 "or another `output_dir`."
             )
         self.accelerator.load_state(str(checkpoints[-1]))
-        self.step = progress["step"]
+        self.step, self.num_steps, self.fits_time = progress["step"], progress["num_steps"], progress["fits_time"]
         self._trim_log()
 
     def _trim_log(self) -> None:

@@ -22,7 +22,7 @@ class PairInputs:
 
     Attributes:
         collate: Samples -> batch for `ImageTextObjective`.
-        knowledge_dim: Width of knowledge_embeds; 0 without a teacher.
+        knowledge_dim: Width of the teacher's embeddings; 0 without one.
         knowledge_fingerprint: Hash of the teacher's weights; empty without one.
     """
 
@@ -40,6 +40,7 @@ def build_pair_inputs(
     targets: PhenotypeTargets | None,
     student_names: bool,
     teacher_names: bool,
+    teacher_captions: bool,
     teacher_path: str | None,
     freeze_text: bool,
     max_length: int,
@@ -55,6 +56,7 @@ def build_pair_inputs(
         targets: Which candidates each row shows; None where no loss looks at phenotypes.
         student_names: The student's text tower reads the names too.
         teacher_names: The teacher's embeddings of the names are needed.
+        teacher_captions: Those of the captions are.
         teacher_path: Stage 1 folder, or None.
         freeze_text: The text tower is not trained, so that its outputs are constants too.
         max_length: Longest caption in tokens.
@@ -69,10 +71,11 @@ def build_pair_inputs(
         teacher, teacher_tokenize = load_teacher(teacher_path, max_length)
         teacher.to(next(model.parameters()).device)
         store = _store(cache_dir, teacher, teacher_tokenize, "text_embeds", "teacher")
-        columns["knowledge_embeds"] = store.features(captions)
+        if teacher_captions:
+            columns["knowledge_embeds"] = store.features(captions)
         if teacher_names:
             constants["knowledge_names"] = torch.from_numpy(store.features(names))
-        knowledge_dim = columns["knowledge_embeds"].shape[1]
+        knowledge_dim = teacher.config.projection_dim
         fingerprint = module_fingerprint(teacher)
     if freeze_text:
         store = _store(cache_dir, model.text_model, tokenize, "pooler_output", "frozen text tower")

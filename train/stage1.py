@@ -142,13 +142,15 @@ def main(argv: list[str] | None = None) -> None:
     settings = {**asdict(encoder_args), **asdict(ontology_args), **asdict(loss_args)}
     identity = {"settings": settings, "hpo_sha256": ontology.sha256, "batch_size": plan.batch_size, "seed": run.seed}
     collate = ConceptCollator(TextTokenizer(tokenizer, encoder_args.max_length))
-    trained = TrainingLoop(objective, texts, collate, plan, run, accelerator, identity).fit().encoder
+    loop = TrainingLoop(objective, texts, collate, plan, run, accelerator, identity)
+    trained = loop.fit().encoder
 
     if accelerator.is_main_process:
         output_dir = Path(run.output_dir)
         trained.save_pretrained(output_dir)
         tokenizer.save_pretrained(output_dir)
-        write_run_record(output_dir, "stage1", {**settings, **asdict(evaluation_args), **asdict(run)}, ontology)
+        settings |= {**asdict(evaluation_args), **asdict(run)}
+        write_run_record(output_dir, "stage1", settings, ontology, num_steps=loop.num_steps)
         if evaluator:
             after = evaluator(Encoder(trained, tokenizer=tokenizer))
             write_json(output_dir / "knowledge.json", _comparison(before, after, ontology, len(evaluator.term_ids)))

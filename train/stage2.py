@@ -24,7 +24,7 @@ from phenolip.processing_phenolip import PhenoLIPProcessor
 from phenolip.provenance import content_hash, write_json
 from phenolip.train.arguments import RunArguments, parse, require
 from phenolip.train.data import EpochPlan, ImageTextPairs
-from phenolip.train.distillation import NAME_FORMS
+from phenolip.train.distillation import CAPTION_FORMS, NAME_FORMS
 from phenolip.train.entry import run_entry_point, write_run_record
 from phenolip.train.image_features import CachedViews, cached_image_features
 from phenolip.train.loop import TrainingLoop, build_accelerator
@@ -77,6 +77,7 @@ def main(argv: list[str] | None = None) -> None:
             targets=targets,
             student_names=bool(loss_args.name_weight) or "names" in loss_args.forms(),
             teacher_names=bool(NAME_FORMS & loss_args.forms().keys()),
+            teacher_captions=bool(CAPTION_FORMS & loss_args.forms().keys()),
             teacher_path=loss_args.knowledge_encoder if loss_args.knowledge_weight else None,
             freeze_text=model_args.freeze_text,
             max_length=processor.tokenizer.model_max_length,
@@ -102,10 +103,11 @@ def main(argv: list[str] | None = None) -> None:
         "batch_size": plan.batch_size,
         "seed": run.seed,
     }
-    trained = TrainingLoop(objective, samples, inputs.collate, plan, run, accelerator, identity).fit().model
+    loop = TrainingLoop(objective, samples, inputs.collate, plan, run, accelerator, identity)
+    trained = loop.fit().model
     if accelerator.is_main_process:
         _save_model(trained, processor, output_dir)
-        write_run_record(output_dir, "stage2", {**settings, **asdict(run)}, ontology, data)
+        write_run_record(output_dir, "stage2", {**settings, **asdict(run)}, ontology, data, num_steps=loop.num_steps)
         _write_training_index(output_dir, rows, ontology)
 
 
@@ -195,8 +197,11 @@ def _build_model(
         arguments.preset,
         text_path=loss.knowledge_encoder if arguments.init_from_teacher else arguments.text_path,
         vision_path=arguments.vision_path,
-        image_size=arguments.image_size,
+        image_size=arguments.inference_image_size or arguments.image_size,
         projection_dim=arguments.projection_dim,
+        text_projection=arguments.text_projection,
+        vision_projection=arguments.vision_projection,
+        vision_dropout=arguments.vision_dropout,
         max_length=arguments.max_length,
     )
     _prepare_for_training(model.to(device), arguments)

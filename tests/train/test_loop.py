@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import pytest
@@ -75,6 +76,31 @@ def test_checkpoints_are_not_discarded_unasked(train, tmp_path):
 
 def test_resume_without_a_checkpoint_starts(train, tmp_path):
     assert_same(train(tmp_path / "a"), train(tmp_path / "b", resume=True))
+
+
+def test_a_run_takes_as_many_steps_as_fit_into_its_time(train, tmp_path, monkeypatch):
+    monkeypatch.setattr("phenolip.train.loop.NUM_UNTIMED_STEPS", 1)
+    monkeypatch.setattr("phenolip.train.loop.NUM_TIMED_STEPS", 1)
+    seconds = itertools.count()
+    monkeypatch.setattr("phenolip.train.loop.time.monotonic", lambda: next(seconds))  # every look costs a second
+    train(tmp_path, max_minutes=3.5 / 60, log_steps=1, save_steps=0)
+    # The second step, the one that is timed, ends at 4 s at the latest and takes 2: no time is left for a third.
+    assert steps_logged(tmp_path) == [1, 2]
+
+
+def test_time_to_spare_changes_nothing_and_a_resumed_run_keeps_its_length(train, tmp_path, monkeypatch):
+    whole = train(tmp_path / "whole", num_epochs=4)
+    monkeypatch.setattr("phenolip.train.loop.NUM_UNTIMED_STEPS", 1)
+    monkeypatch.setattr("phenolip.train.loop.NUM_TIMED_STEPS", 1)
+    assert_same(train(tmp_path / "timed", num_epochs=4, max_minutes=60.0), whole)
+    with pytest.raises(Preempted):
+        train(tmp_path / "parts", num_epochs=4, max_minutes=60.0, stop_after_steps=3)
+    progress = tmp_path / "parts" / "checkpoints" / "step_00000003" / "progress.json"
+    assert json.loads(progress.read_text())["fits_time"]
+    monkeypatch.setattr("phenolip.train.loop.TrainingLoop._fit_time", None)  # it is not asked again
+    assert_same(train(tmp_path / "parts", num_epochs=4, max_minutes=60.0, resume=True), whole)
+    with pytest.raises(ConfigurationError, match="another max_minutes;"):
+        train(tmp_path / "parts", num_epochs=4, max_minutes=30.0, resume=True)
 
 
 def test_old_checkpoints_are_removed_and_partial_ones_ignored(train, tmp_path):
