@@ -1,9 +1,11 @@
 """The training loop: accumulation, precision, checkpoints, exact resume, logs; it knows no tower and no loss."""
 
 import contextlib
+import ctypes
 import json
 import math
 import os
+import platform
 import re
 import shutil
 import signal
@@ -27,6 +29,7 @@ from phenolip.train.data import EpochPlan
 from phenolip.train.optimizer import build_optimizer, learning_rate_factor, set_learning_rate
 
 PREEMPTED_EXIT_CODE = 75
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 # `max_minutes`: the first steps, which warm up caches and compilers, are not timed; the next ones are.
 NUM_UNTIMED_STEPS, NUM_TIMED_STEPS = 2, 10
 # Settings that a resumed run must share with the one that saved, beside what its objective and data depend on.
@@ -54,6 +57,7 @@ class Preempted(SystemExit):
 def build_accelerator(run: RunArguments) -> Accelerator:
     """Accelerator with the run's precision, threads, seed and trackers."""
     _set_num_threads(run.num_threads)
+    _keep_freed_memory()
     asked_for_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
     on_cpu = asked_for_cpu or not (torch.cuda.is_available() or torch.backends.mps.is_available())
     if on_cpu and run.mixed_precision == "fp16":
@@ -84,6 +88,19 @@ def _set_num_threads(num_threads: int) -> None:
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(num_threads or max(1, cores // processes))
+
+
+def _keep_freed_memory() -> None:
+    """Tells glibc to reuse the memory of large tensors instead of handing it back to the system after each layer.
+
+    Else every activation of a convolutional tower is mapped, zeroed and unmapped anew: a fifth to a third of a step on
+    a CPU, two thirds where two processes train side by side. Other C libraries have no such switch and need none.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    mallopt = ctypes.CDLL(None).mallopt
+    mallopt(M_TRIM_THRESHOLD, -1)
+    mallopt(M_MMAP_MAX, 0)
 
 
 def native_precision(choice: str, *, on_cpu: bool) -> str:
