@@ -108,6 +108,11 @@ def plan_runs(
                 steps = num_steps(shown, revision(data.train[rows[row.steps_of].data])[1])
                 argv += ["--max_steps", str(steps)]
             settings = resolve_settings(argv)
+            if settings["max_minutes"]:
+                raise ConfigurationError(
+                    f"`max_minutes` must be 0 in {row.config}, got {settings['max_minutes']}: runs side by side would "
+                    "take steps by chance."
+                )
             revisions = {"data": revision(source)[0], "validation": revision(data.validation)[0]}
             revisions["hpo"] = ontology.sha256
             revisions["teacher"] = teacher() if _takes_teacher(settings) else ""

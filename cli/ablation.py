@@ -47,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", nargs="+", metavar="ID", help="rows to run (default: all)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="default: 0 1 2")
     parser.add_argument(
-        "--knowledge_encoder", metavar="DIR", help="Stage 1 folder; without it, one is trained first (half an hour)"
+        "--knowledge_encoder",
+        metavar="DIR",
+        help="Stage 1 folder; without it, one is trained first (a quarter of an hour on two cores)",
     )
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="runs side by side, a core each (2)")
     parser.add_argument(

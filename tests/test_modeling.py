@@ -218,6 +218,14 @@ def test_residual_projection_begins_as_the_linear_one(tmp_path):
     assert torch.equal(PhenoLIPTextModel.from_pretrained(tmp_path).projection(pooled), model.projection(pooled))
 
 
+def test_a_linear_folder_opens_with_a_residual_projection_and_sound_new_weights(tmp_path):
+    text_model(projection_dim=24).save_pretrained(tmp_path)
+    model = PhenoLIPTextModel.from_pretrained(tmp_path, projection="residual")
+    layers = model.projection.layers  # the linear weights have another name there, and are new too
+    assert torch.equal(layers.norm.weight, torch.ones(32)) and torch.equal(layers.norm.bias, torch.zeros(32))
+    assert not layers.correction.weight.any() and layers.linear.weight.isfinite().all()
+
+
 def test_projection_dropout_acts_in_training_only():
     model = text_model(projection_dropout=0.5)
     pooled = torch.ones(2, 32)

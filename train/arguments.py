@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import math
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,8 +38,8 @@ class RunArguments:
     max_steps: int = setting(-1, help="Optimiser steps in all; -1 follows `num_epochs`.")
     max_minutes: float = setting(
         0.0,
-        help="Time that training may take on this machine: the first steps are timed, and as many follow as fit in, "
-        "but no more than above. 0 sets no limit. `max_steps` repeats such a run elsewhere.",
+        help="Time for the steps on this machine: some batches are timed first, and as many steps are taken as fit, "
+        "but no more than above. 0 sets no limit. `max_steps` repeats the run by the number in run.json.",
     )
     batch_size: int = setting(64, help="Rows whose contrastive loss is computed together, over all processes.")
     gradient_accumulation_steps: int = setting(1, help="Batches per optimiser step.")
@@ -72,8 +73,9 @@ class RunArguments:
         require(0 <= self.seed < 2**32, "seed", "0 or above and below 2**32", self.seed)
         for name in ("gradient_accumulation_steps", "log_steps", "save_total_limit"):
             require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
-        for name in ("learning_rate", "head_learning_rate", "weight_decay", "max_grad_norm", "max_minutes"):
+        for name in ("learning_rate", "head_learning_rate", "weight_decay", "max_grad_norm"):
             require(getattr(self, name) >= 0, name, "0 or above", getattr(self, name))
+        require(0 <= self.max_minutes < math.inf, "max_minutes", "0 or above and finite", self.max_minutes)
         for name in ("warmup_fraction", "final_learning_rate_fraction"):
             require(0 <= getattr(self, name) <= 1, name, "between 0 and 1", getattr(self, name))
         for name in ("adam_beta1", "adam_beta2"):

@@ -20,6 +20,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, LoggerType, broadcast_object_list, set_seed
 from torch import nn
+from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from phenolip.exceptions import ConfigurationError, DataError, near_matches
@@ -30,8 +31,8 @@ from phenolip.train.optimizer import build_optimizer, learning_rate_factor, set_
 
 PREEMPTED_EXIT_CODE = 75
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
-# `max_minutes`: the first steps, which warm up caches and compilers, are not timed; the next ones are.
-NUM_UNTIMED_STEPS, NUM_TIMED_STEPS = 2, 10
+# Batches by which `max_minutes` is turned into steps; the untimed ones warm up caches and compilers.
+NUM_UNTIMED_BATCHES, NUM_TIMED_BATCHES = 2, 8
 # Settings that a resumed run must share with the one that saved, beside what its objective and data depend on.
 FIXED_SETTINGS = (
     "learning_rate",
@@ -150,7 +151,7 @@ class TrainingLoop:
             self.num_steps = run.max_steps
         else:
             self.num_steps = max(1, run.num_epochs * plan.batches_per_epoch // accumulation)
-        self.fits_time = not run.max_minutes  # whether `num_steps` is final
+        self.identity["planned_steps"] = self.num_steps  # of which `max_minutes` may leave fewer
         self.step = 0
         self.output_dir = Path(run.output_dir)
         self.objective, self.optimizer = accelerator.prepare(objective, build_optimizer(objective, run))
@@ -183,6 +184,8 @@ class TrainingLoop:
         self.accelerator.wait_for_everyone()
         self.accelerator.init_trackers("phenolip", config=_scalars({**vars(self.run), **self.identity}))
         self.objective.train()
+        if self.run.max_minutes and self.step == 0:
+            self.num_steps = self._steps_in_time()
         with _on_terminate(self._stop), self._progress() as progress:
             self._run_steps(progress)
         # The wrapper goes before the process group does: freed after its gloo threads, it can wait for them for ever.
@@ -193,12 +196,11 @@ class TrainingLoop:
 
     def _run_steps(self, progress: tqdm) -> None:
         accumulation = self.run.gradient_accumulation_steps
-        batches = self._batches()
+        batches = iter(self._batches(self.step * accumulation, self.num_steps * accumulation))
         started, first_step = time.monotonic(), self.step
-        ends: list[float] = []  # of the steps so far, until they have shown how many fit into the time
         totals: dict[str, torch.Tensor] = {}
         num_summed = 0  # steps in `totals`; a resumed run may start within a logging interval
-        while self.step < self.num_steps:
+        for _ in range(self.step, self.num_steps):
             set_learning_rate(self.optimizer, self._learning_rate_factor())
             for micro_step in range(accumulation):
                 for name, value in self._backward(next(batches), last=micro_step == accumulation - 1).items():
@@ -208,10 +210,6 @@ class TrainingLoop:
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
             self.step, num_summed = self.step + 1, num_summed + 1
-            if not self.fits_time:
-                ends.append(time.monotonic() - started)
-                self._fit_time(ends)
-                progress.total = self.num_steps
             progress.update()
             if self.step % self.run.log_steps == 0 or self.step == self.num_steps:
                 rate = (self.step - first_step) * accumulation * self.plan.batch_size / (time.monotonic() - started)
@@ -223,18 +221,29 @@ class TrainingLoop:
             if stop:
                 raise Preempted
 
-    def _fit_time(self, ends: list[float]) -> None:
-        """Once enough steps are timed, lowers `num_steps` to what fits into `max_minutes`; all processes agree.
+    def _steps_in_time(self) -> int:
+        """Steps that fit into `max_minutes`, at the pace of some batches that are not learnt from; 1 or more.
 
-        Args:
-            ends: Seconds from the start of training to the end of each step.
+        Known before the first step, the number fixes the whole schedule: a run with that `max_steps` is the same run.
+        Weights, running statistics and random numbers are left as they were; all processes agree.
         """
-        if len(ends) < NUM_UNTIMED_STEPS + NUM_TIMED_STEPS:
-            return
-        seconds = (ends[-1] - ends[NUM_UNTIMED_STEPS - 1]) / NUM_TIMED_STEPS
-        more = max(0, int((60 * self.run.max_minutes - ends[-1]) / seconds))
-        (num_steps,) = broadcast_object_list([min(self.num_steps, self.step + more)])
-        self.num_steps, self.fits_time = num_steps, True
+        started = time.monotonic()
+        buffers = [(buffer, buffer.clone()) for buffer in self.objective.buffers()]
+        num_batches = NUM_UNTIMED_BATCHES + NUM_TIMED_BATCHES
+        device = self.accelerator.device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            for number, batch in enumerate(self._batches(0, num_batches)):
+                if number == NUM_UNTIMED_BATCHES:
+                    began = time.monotonic()
+                float(self._backward(batch, last=True)["loss"])  # waits for the device
+        self.optimizer.zero_grad(set_to_none=True)
+        for buffer, before in buffers:
+            buffer.copy_(before)
+        now = time.monotonic()
+        seconds = (now - began) / NUM_TIMED_BATCHES * self.run.gradient_accumulation_steps
+        fit = int((60 * self.run.max_minutes - (now - started)) / seconds)
+        (num_steps,) = broadcast_object_list([max(1, min(self.num_steps, fit))])
+        return num_steps
 
     def _backward(self, batch: dict[str, torch.Tensor], *, last: bool) -> dict[str, torch.Tensor]:
         """Adds one batch's gradient; processes synchronise at the last batch of a step only."""
@@ -245,16 +254,13 @@ class TrainingLoop:
             self.accelerator.backward(losses["loss"] / self.run.gradient_accumulation_steps)
         return losses
 
-    def _batches(self) -> Iterator[dict[str, torch.Tensor]]:
-        accumulation = self.run.gradient_accumulation_steps
-        return iter(
-            self.plan.loader(
-                self.samples,
-                self.collate,
-                first_batch=self.step * accumulation,
-                num_batches=self.num_steps * accumulation,
-                num_workers=self.run.num_workers,
-            )
+    def _batches(self, first_batch: int, num_batches: int) -> DataLoader:
+        return self.plan.loader(
+            self.samples,
+            self.collate,
+            first_batch=first_batch,
+            num_batches=num_batches,
+            num_workers=self.run.num_workers,
         )
 
     def _learning_rate_factor(self) -> float:
@@ -310,8 +316,7 @@ class TrainingLoop:
         self.accelerator.save_state(str(partial))
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            progress = {"step": self.step, "num_steps": self.num_steps, "fits_time": self.fits_time}
-            write_json(partial / "progress.json", {**progress, **self.identity})
+            write_json(partial / "progress.json", {"step": self.step, "num_steps": self.num_steps, **self.identity})
             shutil.rmtree(final, ignore_errors=True)
             os.replace(partial, final)
             for stale in self._checkpoints()[: -self.run.save_total_limit]:
@@ -328,15 +333,15 @@ class TrainingLoop:
         if not checkpoints:
             return
         progress = json.loads((checkpoints[-1] / "progress.json").read_text(encoding="utf-8"))
-        expected = self.identity if self.run.max_minutes else {"num_steps": self.num_steps, **self.identity}
-        changed = [name for name, value in expected.items() if progress.get(name) != _plain(value)]
+        progress = {"max_minutes": 0.0, "planned_steps": progress["num_steps"], **progress}  # of before 0.2
+        changed = [name for name, value in self.identity.items() if progress.get(name) != _plain(value)]
         if changed:
             raise ConfigurationError(
                 f"{checkpoints[-1]} was made with another {', '.join(changed)}; use the same settings and data, "
                 "or another `output_dir`."
             )
         self.accelerator.load_state(str(checkpoints[-1]))
-        self.step, self.num_steps, self.fits_time = progress["step"], progress["num_steps"], progress["fits_time"]
+        self.step, self.num_steps = progress["step"], progress["num_steps"]
         self._trim_log()
 
     def _trim_log(self) -> None:

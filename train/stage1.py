@@ -130,7 +130,7 @@ def main(argv: list[str] | None = None) -> None:
         encoder_args.preset, path=encoder_args.text_path, max_length=encoder_args.max_length
     )
     if encoder_args.dropout is not None:
-        set_dropout(encoder, encoder_args.dropout)
+        set_dropout(encoder.tower, encoder_args.dropout)
     encoder.to(accelerator.device)
     evaluator = _evaluator(ontology, evaluation_args) if accelerator.is_main_process else None
     before = evaluator(Encoder(encoder, tokenizer=tokenizer)) if evaluator else {}

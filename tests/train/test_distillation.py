@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from phenolip.train.distillation import FORMS, KnowledgeDistillation
+from phenolip.train.distillation import CAPTION_FORMS, FORMS, NAME_FORMS, KnowledgeDistillation
 from phenolip.train.losses.cosine import CosineLoss
 from phenolip.train.losses.relational import RelationalLoss
 
@@ -28,6 +28,10 @@ def batch_of(width=K):
         "knowledge_names": unit(C, width, seed=2),
         "labels": labels,
     }
+
+
+def test_every_form_says_what_it_needs_of_the_teacher():
+    assert FORMS.keys() == CAPTION_FORMS | NAME_FORMS
 
 
 def students(seed=3):

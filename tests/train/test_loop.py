@@ -59,7 +59,7 @@ def test_resuming_with_other_settings_or_data_is_refused(train, tmp_path):
         train(tmp_path, stop_after_steps=2)
     with pytest.raises(ConfigurationError, match="step_00000002 was made with another data;"):
         train(tmp_path, resume=True, identity={"data": "b"})
-    with pytest.raises(ConfigurationError, match="another num_steps"):
+    with pytest.raises(ConfigurationError, match="another planned_steps"):
         train(tmp_path, resume=True, num_epochs=3)
     with pytest.raises(ConfigurationError, match="another learning_rate;"):
         train(tmp_path, resume=True, learning_rate=1e-4)
@@ -78,29 +78,46 @@ def test_resume_without_a_checkpoint_starts(train, tmp_path):
     assert_same(train(tmp_path / "a"), train(tmp_path / "b", resume=True))
 
 
-def test_a_run_takes_as_many_steps_as_fit_into_its_time(train, tmp_path, monkeypatch):
-    monkeypatch.setattr("phenolip.train.loop.NUM_UNTIMED_STEPS", 1)
-    monkeypatch.setattr("phenolip.train.loop.NUM_TIMED_STEPS", 1)
+@pytest.fixture
+def seconds_per_look(monkeypatch):
+    """A clock that goes on by a second at every look: timing 8 batches takes a second, and so does all of it."""
     seconds = itertools.count()
-    monkeypatch.setattr("phenolip.train.loop.time.monotonic", lambda: next(seconds))  # every look costs a second
-    train(tmp_path, max_minutes=3.5 / 60, log_steps=1, save_steps=0)
-    # The second step, the one that is timed, ends at 4 s at the latest and takes 2: no time is left for a third.
-    assert steps_logged(tmp_path) == [1, 2]
+    monkeypatch.setattr("phenolip.train.loop.time.monotonic", lambda: float(next(seconds)))
 
 
-def test_time_to_spare_changes_nothing_and_a_resumed_run_keeps_its_length(train, tmp_path, monkeypatch):
-    whole = train(tmp_path / "whole", num_epochs=4)
-    monkeypatch.setattr("phenolip.train.loop.NUM_UNTIMED_STEPS", 1)
-    monkeypatch.setattr("phenolip.train.loop.NUM_TIMED_STEPS", 1)
-    assert_same(train(tmp_path / "timed", num_epochs=4, max_minutes=60.0), whole)
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_run_that_fits_its_time_is_the_run_of_so_many_steps(train, tmp_path, seconds_per_look, num_workers):
+    # Started at 0, first timed batch at 1, ended at 2: an eighth of a second a batch, a quarter a step of two.
+    timed = train(tmp_path / "timed", num_epochs=20, max_minutes=3.3 / 60, log_steps=1, num_workers=num_workers)
+    assert steps_logged(tmp_path / "timed") == [1, 2, 3, 4, 5]  # (3.3 - 2) / 0.25
+    assert_same(timed, train(tmp_path / "counted", max_steps=5))
+
+
+def test_a_resumed_run_keeps_the_number_that_fitted_its_time(train, tmp_path, seconds_per_look, monkeypatch):
+    whole = train(tmp_path / "whole", max_steps=5)
     with pytest.raises(Preempted):
-        train(tmp_path / "parts", num_epochs=4, max_minutes=60.0, stop_after_steps=3)
-    progress = tmp_path / "parts" / "checkpoints" / "step_00000003" / "progress.json"
-    assert json.loads(progress.read_text())["fits_time"]
-    monkeypatch.setattr("phenolip.train.loop.TrainingLoop._fit_time", None)  # it is not asked again
-    assert_same(train(tmp_path / "parts", num_epochs=4, max_minutes=60.0, resume=True), whole)
-    with pytest.raises(ConfigurationError, match="another max_minutes;"):
-        train(tmp_path / "parts", num_epochs=4, max_minutes=30.0, resume=True)
+        train(tmp_path / "parts", num_epochs=20, max_minutes=3.3 / 60, stop_after_steps=1)
+    monkeypatch.setattr("phenolip.train.loop.TrainingLoop._steps_in_time", None)  # it is not asked again
+    for changes, name in (({"num_epochs": 30}, "planned_steps"), ({"max_minutes": 1.0}, "max_minutes")):
+        with pytest.raises(ConfigurationError, match=f"another {name};"):
+            train(tmp_path / "parts", resume=True, **({"num_epochs": 20, "max_minutes": 3.3 / 60} | changes))
+    assert_same(train(tmp_path / "parts", num_epochs=20, max_minutes=3.3 / 60, resume=True), whole)
+
+
+def test_time_bounds_a_run_and_never_lengthens_it(train, tmp_path):
+    assert_same(train(tmp_path / "timed", max_minutes=60.0), train(tmp_path / "plain"))
+    train(tmp_path / "short", max_minutes=1e-9, log_steps=1)
+    assert steps_logged(tmp_path / "short") == [1]
+
+
+def test_a_checkpoint_of_before_there_was_a_time_is_gone_on_from(train, tmp_path):
+    whole = train(tmp_path / "whole")
+    with pytest.raises(Preempted):
+        train(tmp_path / "parts", stop_after_steps=2)
+    path = tmp_path / "parts" / "checkpoints" / "step_00000002" / "progress.json"
+    progress = json.loads(path.read_text())
+    path.write_text(json.dumps({key: progress[key] for key in progress.keys() - {"max_minutes", "planned_steps"}}))
+    assert_same(train(tmp_path / "parts", resume=True), whole)
 
 
 def test_old_checkpoints_are_removed_and_partial_ones_ignored(train, tmp_path):

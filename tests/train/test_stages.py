@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, PreTrainedConfig
 from phenolip.exceptions import ConfigurationError
 from phenolip.inference.encoder import Encoder
 from phenolip.modeling_phenolip import PhenoLIPModel, PhenoLIPVisionModel
-from phenolip.train import stage1, stage2
+from phenolip.train import pair_inputs, stage1, stage2
 from phenolip.train.objective_stage1 import KnowledgeObjective
 
 
@@ -43,6 +43,16 @@ def test_stage1_leaves_a_model_its_record_and_the_measurement(knowledge_dir):
     assert record["stage"] == "stage1" and record["hpo_release"] and record["packages"]["torch"]
     measured = json.loads((knowledge_dir / "knowledge.json").read_text())["metrics"]
     assert set(measured["spearman_lin_uniform"]) == {"before", "after"}
+
+
+def test_dropout_of_stage1_is_that_of_the_tower_alone(text_dir, slice_path, tmp_path, monkeypatch):
+    AcceleratorState._reset_state(True)
+    seen = []
+    monkeypatch.setattr(stage1, "set_dropout", lambda module, probability: seen.append((module, probability)))
+    call = f"--output_dir {tmp_path} --text_path {text_dir} --hpo {slice_path} --max_length 32 --max_steps 1"
+    stage1.main([*call.split(), "--batch_size", "6", "--dropout", "0.3", "--evaluate", "false"])
+    ((module, probability),) = seen
+    assert probability == 0.3 and not any(name.startswith("projection") for name, _ in module.named_modules())
 
 
 def test_relatives_are_pairs_of_ancestor_and_descendant(tiny_model_dir, ontology):
@@ -140,6 +150,32 @@ def test_stage2_with_every_form_target_and_order(train_stage2, settings, parts):
     assert line["loss"] == pytest.approx(total + line.get("image_name", 0), rel=1e-4)
 
 
+def test_projections_sizes_and_layers_of_the_saved_model(train_stage2, tmp_path):
+    settings = "--text_projection residual --vision_projection mlp --vision_dropout 0.25 --inference_image_size 64"
+    folder = train_stage2(f"{settings} --text_layers 1 --freeze_text true --max_minutes 60")
+    config = json.loads((folder / "config.json").read_text())
+    assert config["text_config"]["projection"] == "residual" and config["vision_config"]["projection"] == "mlp"
+    assert config["vision_config"]["projection_dropout"] == 0.25
+    assert config["text_config"]["tower_config"]["num_hidden_layers"] == 1
+    encoder = Encoder.from_pretrained(folder, "cpu")
+    assert encoder.image_processor.size["height"] == encoder.image_processor.size["width"] == 64
+    assert json.loads((folder / "run.json").read_text())["num_steps"] == 3
+    correction = load_file(folder / "model.safetensors")["text_model.projection.layers.correction.weight"]
+    assert correction.abs().max() > 0  # it began as zero
+
+
+def test_a_teacher_reads_captions_only_where_a_form_asks_for_them(train_stage2, monkeypatch):
+    seen = []
+    encode = pair_inputs.encode_texts
+    monkeypatch.setattr(
+        pair_inputs, "encode_texts", lambda *args, **kwargs: seen.append(args[2]) or encode(*args, **kwargs)
+    )
+    train_stage2("--distillation names --name_weight 1", "names")
+    assert not any(text.startswith("a picture") for texts in seen for text in texts)
+    train_stage2("--distillation names contrastive", "captions")
+    assert any(text.startswith("a picture") for texts in seen for text in texts)
+
+
 def tower_weights(folder):
     return PhenoLIPModel.from_pretrained(folder).vision_model.tower.state_dict()
 
@@ -201,6 +237,10 @@ def test_phenotypes_are_asked_for_where_a_loss_needs_them(train_stage2, image_fo
         (
             "--cached_views 1 --vision_blocks 0 --first_image_size 40 --num_first_epochs 1",
             "`first_image_size` must be",
+        ),
+        (
+            "--max_minutes 5 --first_image_size 40 --num_first_epochs 1",
+            "`max_minutes` must be 0 where `first_image_size` is given, got 5.0",
         ),
         ("--vision_blocks 3", "`vision_blocks` must be from 0 to 2 for this tower, got 3"),
     ],

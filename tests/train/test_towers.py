@@ -22,6 +22,7 @@ from phenolip.train import towers
 from phenolip.train.towers import (
     build_knowledge_encoder,
     build_preset,
+    first_layers,
     freeze_batch_norm,
     freeze_first_blocks,
     reset_weights,
@@ -55,6 +56,31 @@ def test_mini_has_the_published_towers(mini):
     assert processor.tokenizer.model_max_length == 256
     inputs = processor(text=["ear " * 400], return_tensors="pt")
     assert inputs.keys() == {"input_ids", "attention_mask"} and inputs["input_ids"].shape == (1, 256)
+
+
+def test_first_layers_are_those_of_the_whole_tower(folders):
+    whole = BertModel.from_pretrained(folders / "bert", add_pooling_layer=False).eval()
+    inputs = AutoTokenizer.from_pretrained(folders / "bert")(TEXTS, padding=True, return_tensors="pt")
+    first = first_layers(whole, 1).eval()
+    expected = whole(**inputs, output_hidden_states=True).hidden_states[1]
+    torch.testing.assert_close(first(**inputs).last_hidden_state, expected, rtol=0, atol=0)
+    assert whole.config.num_hidden_layers == 2  # the tower that was given is left as it is
+    model, _ = build_preset("mini", text_path=folders / "bert", text_layers=1)
+    assert model.config.text_config.tower_config.num_hidden_layers == len(model.text_model.tower.encoder.layer) == 1
+    for number in (0, 3):
+        with pytest.raises(
+            ConfigurationError, match=f"`text_layers` must be from 1 to 2 for this tower, got {number}"
+        ):
+            first_layers(whole, number)
+
+
+def test_kinds_of_projection_begin_as_the_presets_where_they_can():
+    model, _ = build_preset("mini", random_init=True, text_projection="residual", vision_dropout=0.25)
+    pooled = torch.randn(3, 384)
+    torch.testing.assert_close(model.text_model.projection(pooled), pooled)
+    assert model.vision_model.projection.dropout.p == 0.25 and model.text_model.projection.dropout.p == 0.0
+    model, _ = build_preset("mini", random_init=True, text_projection="mlp", vision_projection="residual")
+    assert (model.config.text_config.projection, model.config.vision_config.projection) == ("mlp", "residual")
 
 
 def test_lite0_weights_are_all_used_and_no_other():
