@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--knowledge_encoder",
         metavar="DIR",
-        help="Stage 1 folder; without it, one is trained first (a quarter of an hour on two cores)",
+        help="Stage 1 folder; without it, one is trained first (about 20 minutes)",
     )
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="runs side by side, a core each (2)")
     parser.add_argument(

@@ -235,7 +235,7 @@ class TrainingLoop:
             for number, batch in enumerate(self._batches(0, num_batches)):
                 if number == NUM_UNTIMED_BATCHES:
                     began = time.monotonic()
-                float(self._backward(batch, last=True)["loss"])  # waits for the device
+                float(self._backward(batch, last=True)["loss"].detach())  # waits for the device
         self.optimizer.zero_grad(set_to_none=True)
         for buffer, before in buffers:
             buffer.copy_(before)
