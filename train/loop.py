@@ -333,7 +333,7 @@ class TrainingLoop:
         if not checkpoints:
             return
         progress = json.loads((checkpoints[-1] / "progress.json").read_text(encoding="utf-8"))
-        progress = {"max_minutes": 0.0, "planned_steps": progress["num_steps"], **progress}  # of before 0.2
+        progress = {"max_minutes": 0.0, "planned_steps": progress["num_steps"], **progress}  # of old ones
         changed = [name for name, value in self.identity.items() if progress.get(name) != _plain(value)]
         if changed:
             raise ConfigurationError(
