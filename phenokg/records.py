@@ -1,0 +1,217 @@
+"""What the construction steps hand to each other: frozen records, checked where they enter, stored as Parquet.
+
+Character offsets count Unicode code points of the text that they are of, from 0, ends exclusive.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import msgspec
+import pyarrow as pa
+
+from phenolip.exceptions import DataError
+
+Assertion = Literal["present", "absent", "uncertain", "family", "historical"]
+LicenseCategory = Literal["commercial", "non-commercial", "no-derivatives", "unknown"]
+Record = TypeVar("Record")
+
+_ARROW_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+
+
+@dataclass(frozen=True, slots=True)
+class TypedText:
+    """A value and what kind it is of, such as an `article-id` and its `pub-id-type`."""
+
+    type: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class License:
+    """Under what terms an article or a figure may be used.
+
+    Attributes:
+        category: What it allows in short: any use that names the authors, no commercial use, no changed copies
+            (whether or not commercial), or unknown.
+        spdx: Identifier such as "CC-BY-NC-4.0"; None if the statement names no known licence.
+        text: The statement as the publisher wrote it.
+        url: The licence's address, if the statement gives one.
+    """
+
+    category: LicenseCategory = "unknown"
+    spdx: str | None = None
+    text: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One `fig` of an article.
+
+    Attributes:
+        id: As in the article; where it gives none, "fig-" and the figure's place, from 1.
+        label: Such as "Figure 2"; may be empty.
+        caption_title: First, bold part of the caption; may be empty.
+        caption: Title and paragraphs, flattened to text; what linking reads.
+        graphics: `xlink:href` of every graphic inside, as in the XML, in its order, renditions of one image included.
+        citing_paragraphs: Paragraphs of the article that cite the figure, alone or within a range.
+        group_caption: Caption of the `fig-group` around it; empty if there is none.
+        kind: Where it stands.
+        license: Its own, where the figure states one; None means that of the article.
+    """
+
+    id: str
+    label: str
+    caption_title: str
+    caption: str
+    graphics: tuple[str, ...]
+    citing_paragraphs: tuple[str, ...] = ()
+    group_caption: str = ""
+    kind: Literal["body", "floats", "back", "supplementary"] = "body"
+    license: License | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Article:
+    """One version of an article, parsed.
+
+    Attributes:
+        article_id: What splits and media folders are keyed by: "PMC123.2" where the ids are known, else the DOI, else
+            the path of the XML file.
+        source: Path of the XML file below the folder that was read.
+        sha256: Of the XML file.
+        pmcid: "PMC" and digits; None if unknown.
+        version: Of the PMC version folder, from 1; None if unknown.
+        pmid: PubMed id; None if unknown.
+        doi: Lower case, without a resolver's address; None if unknown.
+        other_ids: Every further `article-id`.
+        title: Flattened to text.
+        journal: Full title.
+        article_type: As the XML's attribute has it, such as "case-report".
+        published: Earliest publication date, "2019", "2019-05" or "2019-05-13"; None if there is none.
+        dates: All that the article gives, in the form of `published`.
+        license: The article's.
+        abstract: Text, sections in order.
+        figures: In document order.
+    """
+
+    article_id: str
+    source: str
+    sha256: str
+    title: str
+    journal: str
+    license: License
+    figures: tuple[Figure, ...]
+    pmcid: str | None = None
+    version: int | None = None
+    pmid: str | None = None
+    doi: str | None = None
+    other_ids: tuple[TypedText, ...] = ()
+    article_type: str = ""
+    published: str | None = None
+    dates: tuple[TypedText, ...] = ()
+    abstract: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PhenotypeLink:
+    """A mention in a text and the phenotype that it names.
+
+    Attributes:
+        hpo_id: Current id of the release that was linked against.
+        name: The term's name.
+        start: First character of the mention.
+        end: One past its last character.
+        surface: The mention; between `start` and `end` lie further words where it is interrupted.
+        assertion: Whether the text says that the patient has it.
+        scope: How the wording that matched relates to the term: "name", or the synonym's scope.
+        score: Confidence in the link, 0 to 1; 1 is a wording of the release to the letter.
+        method: Which rule found it.
+    """
+
+    hpo_id: str
+    name: str
+    start: int
+    end: int
+    surface: str
+    assertion: Assertion
+    scope: str
+    score: float
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """What a step left out, and why.
+
+    Attributes:
+        step: Name of the step, as its module's.
+        key: Which record, such as "PMC123.2/fig1".
+        reason: A short constant that counts are grouped by, such as "no_license".
+        detail: One sentence for a person.
+    """
+
+    step: str
+    key: str
+    reason: str
+    detail: str = ""
+
+
+def arrow_schema(record_type: type) -> pa.Schema:
+    """Parquet columns of a record: nested records are structs, tuples are lists."""
+    return pa.schema(_fields(record_type))
+
+
+def to_table(records: Iterable[Any], record_type: type) -> pa.Table:
+    """Records as a table of `arrow_schema(record_type)`."""
+    return pa.Table.from_pylist([to_row(record) for record in records], schema=arrow_schema(record_type))
+
+
+def from_table(table: pa.Table, record_type: type[Record], where: str = "table") -> list[Record]:
+    """The records of a table, every field checked.
+
+    Raises:
+        DataError: If a field is missing or unknown, or a value has another type; the message names the row.
+    """
+    return [from_row(row, record_type, f"{where} row {number}") for number, row in enumerate(table.to_pylist())]
+
+
+def to_row(record: Any) -> dict[str, Any]:
+    """A record as JSON values."""
+    return msgspec.to_builtins(record)
+
+
+def from_row(row: dict[str, Any], record_type: type[Record], where: str) -> Record:
+    """One record from JSON values.
+
+    Raises:
+        DataError: If a field is missing or unknown, or a value has another type; the message begins with `where`.
+    """
+    known = {field.name for field in dataclasses.fields(record_type)}
+    if unknown := sorted(row.keys() - known):
+        raise DataError(f"{where}: a {record_type.__name__} has no field {unknown[0]!r}.")
+    try:
+        return msgspec.convert(row, record_type, strict=True)
+    except msgspec.ValidationError as error:
+        raise DataError(f"{where}: this is no {record_type.__name__}: {error}.") from None
+
+
+def _fields(record_type: type) -> list[pa.Field]:
+    hints = typing.get_type_hints(record_type)
+    return [pa.field(field.name, _arrow_type(hints[field.name])) for field in dataclasses.fields(record_type)]
+
+
+def _arrow_type(hint: Any) -> pa.DataType:
+    if dataclasses.is_dataclass(hint):
+        return pa.struct(_fields(hint))
+    if typing.get_origin(hint) is Literal:
+        return pa.string()
+    if typing.get_origin(hint) is tuple:  # tuple[X, ...]
+        return pa.list_(_arrow_type(typing.get_args(hint)[0]))
+    if isinstance(hint, types.UnionType):  # X | None
+        return _arrow_type(next(kind for kind in typing.get_args(hint) if kind is not type(None)))
+    return _ARROW_TYPES[hint]
