@@ -4,6 +4,7 @@ Character offsets count Unicode code points of the text that they are of, from 0
 """
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Iterable
@@ -19,6 +20,7 @@ Assertion = Literal["present", "absent", "uncertain", "family", "historical"]
 LicenseCategory = Literal["commercial", "non-commercial", "no-derivatives", "unknown"]
 Record = TypeVar("Record")
 
+MAX_VERSION = 9999
 _ARROW_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
 
@@ -159,6 +161,91 @@ class Drop:
     key: str
     reason: str
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ArticleId:
+    """An article of PubMed Central, or one version of it.
+
+    Attributes:
+        pmcid: "PMC" and digits.
+        version: From 1; None stands for the highest.
+    """
+
+    pmcid: str
+    version: int | None = None
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"PMC[1-9][0-9]{0,8}", self.pmcid):
+            raise DataError(f"`pmcid` must be 'PMC' and one to nine digits, got {self.pmcid[:40]!r}.")
+        if self.version is not None and not 1 <= self.version <= MAX_VERSION:
+            raise DataError(f"`version` must be from 1 to {MAX_VERSION}, got {self.version}.")
+
+    def __str__(self) -> str:
+        return self.pmcid if self.version is None else f"{self.pmcid}.{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedFile:
+    """An object of the bucket, on disk.
+
+    Attributes:
+        path: Below the folder of all articles, with forward slashes.
+        key: The object's name in the bucket.
+        num_bytes: Its size.
+        sha256: Of the file.
+        etag: As the bucket lists it, without quotes; the MD5 of an object that was stored in one part.
+        checks: What gave a checksum that the file was found equal to, "etag" or "metadata"; the size always was equal,
+            and `x-amz-checksum-*` where the server sent one.
+    """
+
+    path: str
+    key: str
+    num_bytes: int
+    sha256: str
+    etag: str
+    checks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedArticle:
+    """One version of an article on disk, and what its metadata say. None is a field that they do not give.
+
+    Attributes:
+        article_id: Such as "PMC123.2".
+        pmcid: Such as "PMC123".
+        version: Of the files.
+        versions: Every version in the bucket when this one was fetched, rising.
+        xml: The article.
+        media: Its figures, in the order of their names.
+        metadata: The metadata as they were given; None if the bucket has none.
+        license_code: As given, such as "CC BY".
+        pmid: PubMed id.
+        doi: As given.
+        is_retracted: Whether the article was withdrawn.
+        is_manuscript: Whether it is an author's manuscript, not the published article.
+        is_open_access: Whether it belongs to the Open Access Subset.
+        missing_fields: Expected fields that the metadata lack, or give in a form that cannot be read.
+        num_other_files: Objects of this version that were not asked for.
+        dropped_files: Objects that were asked for and left out, with the reason.
+    """
+
+    article_id: str
+    pmcid: str
+    version: int
+    versions: tuple[int, ...]
+    xml: FetchedFile
+    media: tuple[FetchedFile, ...]
+    metadata: FetchedFile | None = None
+    license_code: str | None = None
+    pmid: str | None = None
+    doi: str | None = None
+    is_retracted: bool | None = None
+    is_manuscript: bool | None = None
+    is_open_access: bool | None = None
+    missing_fields: tuple[str, ...] = ()
+    num_other_files: int = 0
+    dropped_files: tuple[Drop, ...] = ()
 
 
 def arrow_schema(record_type: type) -> pa.Schema:
