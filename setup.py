@@ -74,10 +74,19 @@ setup(
     install_requires=CORE,
     extras_require={
         "mini": MINI,
-        "phenokg": ["lxml>=6.1", "ahocorasick-rs>=1.0", "msgspec>=0.20", "obstore>=0.10", "scikit-learn>=1.6"],
+        "phenokg": ["lxml>=6.1", "ahocorasick-rs>=1.0", "msgspec>=0.20", "boto3>=1.40", "scikit-learn>=1.6"],
         "eval": EVAL,
         "demo": ["gradio>=6.0"],
-        "dev": ["phenolip[phenokg]", "pytest>=8.3", "pytest-timeout>=2.3", "ruff>=0.14", "pre-commit>=4.0"],
+        "dev": [
+            "phenolip[phenokg]",
+            "pytest>=8.3",
+            "pytest-timeout>=2.3",
+            "ruff>=0.14",
+            "pre-commit>=4.0",
+            "moto[s3]>=5",  # an S3 server for the tests; the extra `server` would pull forty packages more
+            "flask>=3.0",
+            "flask-cors>=5.0",
+        ],
     },
     entry_points={"console_scripts": ["phenolip=phenolip.cli:main"]},
     cmdclass={"build_py": BuildPackage},
