@@ -90,7 +90,7 @@ class FaultyProxy:
             body = f"<Error><Code>{code}</Code><Message>m</Message></Error>".encode()
             return self.send(handler, int(kind), {"content-type": "application/xml"}, body)
         if kind == "silent":
-            time.sleep(0.8)
+            time.sleep(1.5)
         if kind == "reset":
             handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             handler.close_connection = True
@@ -100,10 +100,12 @@ class FaultyProxy:
         answer = connection.getresponse()
         body, headers = answer.read(), {name.lower(): value for name, value in answer.getheaders()}
         connection.close()
-        if kind in ("corrupt", "corrupt unnoticed by x-amz"):
+        if kind in ("corrupt", "corrupt unnoticed by x-amz", "own key"):
             body = body[:-1] + bytes([body[-1] ^ 1])
-        if kind == "corrupt unnoticed by x-amz":
+        if kind in ("corrupt unnoticed by x-amz", "own key"):
             headers = {name: value for name, value in headers.items() if not name.startswith("x-amz-checksum")}
+        if kind == "own key":
+            headers["x-amz-server-side-encryption"] = "aws:kms"
         if kind == "longer":
             body, headers = body + b"x", {**headers, "content-length": str(len(body) + 1)}
         self.send(handler, answer.status, headers, body, kind)
@@ -151,14 +153,19 @@ def server():
     moto.stop()
 
 
-@pytest.fixture
-def owner(server):
-    """A client that may write, to a server that holds an empty bucket."""
-    urlopen(Request(f"{server}/moto-api/reset", method="POST")).close()
+@pytest.fixture(scope="module")
+def client(server):
+    """One that may write; making it takes a while."""
     settings = Config(s3={"addressing_style": "path"}, proxies={})
-    owner = boto3.session.Session("a", "b", region_name="us-east-1").client("s3", endpoint_url=server, config=settings)
-    owner.create_bucket(Bucket=BUCKET, ACL="public-read")
-    return owner
+    return boto3.session.Session("a", "b", region_name="us-east-1").client("s3", endpoint_url=server, config=settings)
+
+
+@pytest.fixture
+def owner(server, client):
+    """The client, and an empty bucket."""
+    urlopen(Request(f"{server}/moto-api/reset", method="POST")).close()
+    client.create_bucket(Bucket=BUCKET, ACL="public-read")
+    return client
 
 
 @pytest.fixture
@@ -446,6 +453,7 @@ def test_an_article_without_xml_is_dropped_and_another_name_is_found(store, conf
     assert only(config, "PMC3").xml.key == "PMC3.1/main.nxml"
 
 
+SLOW = ("silent", "trickle")
 PASSING = ["503", "silent", "truncated", "corrupt", "corrupt unnoticed by x-amz", "reset", "longer", "trickle"]
 REASONS = {
     "404": "not_found",
@@ -462,8 +470,8 @@ REASONS = {
 
 @pytest.mark.parametrize("kind", PASSING)
 def test_what_passes_is_tried_again(store, config, proxy, kind, monkeypatch):
-    store(article("PMC1.1", {"gr1.jpg": b"a" * 3000, "gr2.png": b"b"}))
-    config = replace(config, timeout_s=0.5)
+    store(article("PMC1.1", {"gr1.jpg": b"a" * 8000, "gr2.png": b"b"}))
+    config = replace(config, timeout_s=1.0 if kind in SLOW else 5.0)
     monkeypatch.setattr(bucket_module, "_MIN_BYTES_PER_S", 10_000)
     proxy.faults.append(Fault("gr1.jpg", kind, times=1))
     assert len(only(config, "PMC1").media) == 2
@@ -473,8 +481,8 @@ def test_what_passes_is_tried_again(store, config, proxy, kind, monkeypatch):
 
 @pytest.mark.parametrize("kind", REASONS)
 def test_what_stays_is_a_drop_and_the_next_run_completes_it(store, config, proxy, kind, monkeypatch):
-    store(article("PMC1.1", {"gr1.jpg": b"a" * 3000, "gr2.png": b"b"}) | article("PMC2.1"))
-    config = replace(config, timeout_s=0.3, retries=1)
+    store(article("PMC1.1", {"gr1.jpg": b"a" * 8000, "gr2.png": b"b"}) | article("PMC2.1"))
+    config = replace(config, timeout_s=1.0 if kind in SLOW else 5.0, retries=1)
     monkeypatch.setattr(bucket_module, "_MIN_BYTES_PER_S", 10_000)
     proxy.faults.append(Fault("PMC1.1/gr1.jpg", kind))
     drop, other = fetch(config, "PMC1", "PMC2")
@@ -522,6 +530,12 @@ def test_objects_stored_in_parts_have_no_md5_and_are_fetched_anew(store, owner, 
     assert len(proxy.requests) == 2  # the listing and this file: the others are known by their checksums
 
 
+def test_an_etag_of_an_object_under_a_key_of_its_owner_is_no_md5(store, config, proxy):
+    store(article("PMC1.1", ("gr1.jpg",), media_urls=[]))
+    proxy.faults.append(Fault("gr1.jpg", "own key"))
+    assert only(config, "PMC1").media[0].checks == ()
+
+
 def test_a_store_that_is_down_ends_the_run(store, config, proxy):
     store(article("PMC1.1"))
     proxy.faults.append(Fault("", "503"))
@@ -554,9 +568,9 @@ def test_requests_keep_their_distance(store, config, proxy):
     fetch(replace(config, requests_per_s=40.0, concurrency=5), *(f"PMC{number}" for number in range(1, 6)))
     times = sorted(moment for moment, _ in proxy.requests)
     assert len(times) == 5 * 5 + 2  # retries count
-    assert times[-1] - times[0] >= 0.95 * (len(times) - 1) / 40
+    assert times[-1] - times[0] >= 0.8 * (len(times) - 1) / 40
     for first, last in zip(times, times[10:], strict=False):  # in any window: never more than the rate and a little
-        assert last - first >= 0.7 * 10 / 40
+        assert last - first >= 0.5 * 10 / 40
 
 
 def test_ids_of_the_input_keep_their_order_and_repeat_no_article(store, config):
@@ -588,6 +602,14 @@ def test_ids_are_read_no_further_than_needed(store, config):
     outcomes.close()
     assert len(read) <= 4 * config.concurrency
     assert only(config, "PMC1").article_id == "PMC1.1"  # closing has let go of the folder
+
+
+def test_progress_is_shown_where_it_is_asked_for(store, config, capsys):
+    store(article("PMC1.1"))
+    only(config, "PMC1")
+    assert "Fetching" not in capsys.readouterr().err
+    only(replace(config, progress=True), "PMC1")
+    assert "Fetching articles: 1article" in capsys.readouterr().err
 
 
 def test_two_runs_do_not_share_a_folder(store, config):
