@@ -147,6 +147,37 @@ class PhenotypeLink:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkedFigure:
+    """A figure, the article that it stands in, and the phenotypes that its caption names.
+
+    Attributes:
+        article_id: Of the article; likewise the fields up to `published`.
+        source: Path of the article's XML file below the folder that was read; media lie beside it.
+        pmcid: "PMC" and digits; None if unknown.
+        version: Of the PMC version folder; None if unknown.
+        doi: Lower case; None if unknown.
+        title: Of the article.
+        journal: Full title.
+        published: Earliest publication date; None if there is none.
+        license: The figure's own, else the article's.
+        figure: As parsed.
+        links: Of `figure.caption`, in reading order.
+    """
+
+    article_id: str
+    source: str
+    pmcid: str | None
+    version: int | None
+    doi: str | None
+    title: str
+    journal: str
+    published: str | None
+    license: License
+    figure: Figure
+    links: tuple[PhenotypeLink, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Drop:
     """What a step left out, and why.
 
