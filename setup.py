@@ -68,13 +68,21 @@ setup(
     package_data={
         "phenolip": ["model_card.md", "LICENSE"],
         "phenolip.train.configs": ["*.yaml", "stage1/*.yaml", "ablation/*.yaml", "ablation/*/*.yaml"],
+        "phenolip.phenokg": ["*.yaml"],
         "phenolip.eval": ["*.html", "*.jinja", "*.j2"],
         "phenolip.eval.tasks": ["*.yaml"],
     },
     install_requires=CORE,
     extras_require={
         "mini": MINI,
-        "phenokg": ["lxml>=6.1", "ahocorasick-rs>=1.0", "msgspec>=0.20", "boto3>=1.40", "scikit-learn>=1.6"],
+        "phenokg": [
+            "lxml>=6.1",
+            "ahocorasick-rs>=1.0",
+            "msgspec>=0.20",
+            "boto3>=1.40",
+            "scikit-learn>=1.6",
+            "PyStemmer>=2.2",
+        ],
         "eval": EVAL,
         "demo": ["gradio>=6.0"],
         "dev": [

@@ -35,13 +35,16 @@ _SCHEMA = pa.schema(
 )
 
 
-def cache_path(sha256: str, cache_dir: str | os.PathLike | None = None) -> Path:
-    """Where the parsed form of a release with this hash is kept."""
+def cache_folder(cache_dir: str | os.PathLike | None = None) -> Path:
+    """Where what is derived from a release is kept: `cache_dir`, else PHENOLIP_CACHE, else the user's cache folder."""
     if cache_dir is None:
         cache_dir = os.environ.get("PHENOLIP_CACHE")
-    if not cache_dir:
-        cache_dir = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "phenolip")
-    return Path(cache_dir, "ontology", f"{sha256}-v{FORMAT_VERSION}.parquet")
+    return Path(cache_dir or Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "phenolip"))
+
+
+def cache_path(sha256: str, cache_dir: str | os.PathLike | None = None) -> Path:
+    """Where the parsed form of a release with this hash is kept."""
+    return cache_folder(cache_dir) / "ontology" / f"{sha256}-v{FORMAT_VERSION}.parquet"
 
 
 def write_cache(ontology: PhenotypeOntology, path: Path) -> None:
