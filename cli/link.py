@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max_bad_fraction",
         type=float,
         default=0.0,
-        help="unreadable lines that are skipped and counted, as a share of all (default: 0, the first one is an error)",
+        help="share of unreadable lines that are skipped and counted (default: 0, the first one is an error)",
     )
 
 

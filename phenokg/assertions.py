@@ -19,8 +19,8 @@ Direction = Literal["forward", "backward"]
 
 # Words that end a statement: what follows is said on its own.
 _ENDS = frozenset(
-    """but however although though except aside apart yet whereas which who secondary because since still unchanged
-    despite otherwise nevertheless nonetheless""".split()
+    """but however although though except aside apart yet whereas which who because since still unchanged despite
+    otherwise nevertheless nonetheless""".split()
 )
 _VERBS = frozenset(
     """is are was were has have had shows show showed demonstrates demonstrate demonstrated reveals reveal revealed
@@ -139,9 +139,20 @@ class _Words:
             if place > first and word == "and" and self._begins_clause(place + 1):
                 return place
             if names_its_object and not met_mention and (word == "and" or self._separators[place] == Separator.COMMA):
-                return place  # "absence of the metatarsals, hypoplasia of the fingers": it speaks of no mention
+                if not self._is_list_of_alternatives(place):
+                    return place  # "absence of the metatarsals, hypoplasia of the fingers": it speaks of no mention
+                names_its_object = False
             met_mention = met_mention or place in self._taken
         return behind
+
+    def _is_list_of_alternatives(self, first: int) -> bool:
+        """Whether the list goes on to an "or": "without opacity, [effusion, or pneumothorax]"."""
+        for place in range(first, min(len(self._words), first + _REACH["forward"])):
+            if self._separators[place] == Separator.STOP or self._words[place] == "and":
+                return False
+            if self._words[place] == "or":
+                return True
+        return False
 
     def _begins_clause(self, first: int) -> bool:
         """Whether a verb comes before the next conjunction: "no effusion and [the heart is large]"."""

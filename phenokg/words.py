@@ -70,7 +70,11 @@ _SPELLINGS = [
 ]
 _MAY_BE_BRITISH = re.compile(r"ae|æ|oe|our|is|re|ph|leuk|grey")
 # Greek and Latin: plurals that an English rule does not know, and singulars that it would take for plurals.
-_PLURALS = ((re.compile(r"(?<=[a-z]{3})mata$"), "ma"), (re.compile(r"(?<=[a-z]{3})(?<!moni)ae$"), "a"))
+_PLURALS = (
+    (re.compile(r"(?<=[a-z]{3})mata$"), "ma"),
+    (re.compile(r"(?<=[a-z]{3})(?<!moni)ae$"), "a"),
+    (re.compile(r"thoraces$"), "thorax"),
+)
 _NO_ENDING = re.compile(r"(?:itis|[aeoiyx]sis|us|ss|is)$")
 _IRREGULAR = {
     "teeth": "tooth", "feet": "foot", "nevi": "nevus", "phalanges": "phalanx", "women": "woman", "men": "man",

@@ -139,3 +139,26 @@ def test_documents_of_the_development_sets(hpo, linker, name, least):
         found = {link.hpo_id for link in linker.link(row["text"]) if link.assertion != "absent"}
         true, wrong, missed = true + len(gold & found), wrong + len(found - gold), missed + len(gold - found)
     assert 2 * true / (2 * true + wrong + missed) > least
+
+
+def test_assertions_of_real_reports(linker):
+    """132 sentences of chest X-ray reports, labelled by reading them; the texts are read where the data is.
+
+    The reports come by the sha256 of their uid, and of each the sentences that name a phenotype and hold a word such as
+    "no", "without", "clear" or "history". Absent or family against the rest.
+    """
+    reports = RECOGNITION.parent / "reports" / "iu_xray.jsonl"
+    if not reports.exists():
+        pytest.skip("PHENOLIP_TEST_DATA has no reports")
+    labels = [json.loads(line) for line in (Path(__file__).parent / "iu_xray_assertions.jsonl").open()]
+    wanted = {label["uid"] for label in labels}
+    rows = map(json.loads, reports.read_text(encoding="utf-8").splitlines())
+    links = {row["uid"]: linker.link(row["text"]) for row in rows if row["uid"] in wanted}
+    pairs = []
+    for label in labels:
+        overlapping = [link for link in links[label["uid"]] if link.start < label["end"] and label["start"] < link.end]
+        pairs.append((label["assertion"], overlapping[0].assertion if overlapping else "not found"))
+    negative = {"absent", "family"}
+    true = sum(gold in negative and found == gold for gold, found in pairs)
+    f1 = 2 * true / (sum(gold in negative for gold, _ in pairs) + sum(found in negative for _, found in pairs))
+    assert len(labels) > 150 and f1 >= 0.97
