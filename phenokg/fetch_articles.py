@@ -309,7 +309,7 @@ def _find(objects: list[StoredObject], key: str) -> StoredObject | None:
 def _same_on_disk(path: Path, stored: StoredObject, md5: str | None) -> Digests | None:
     """Digests of a file that is here already, if checksums of the bucket show that it is this object."""
     known = {checksum for checksum in (stored.md5, md5) if checksum}
-    if not known or not path.is_file() or path.stat().st_size != stored.num_bytes:
+    if not path.is_file() or path.stat().st_size != stored.num_bytes:
         return None
     digests = digest_file(path)
     return digests if known == {digests.md5} else None

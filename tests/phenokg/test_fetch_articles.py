@@ -1,5 +1,6 @@
 """Articles from a real S3 server on this machine, also through a proxy that fails as networks do."""
 
+import base64
 import errno
 import hashlib
 import http.client
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -100,12 +102,15 @@ class FaultyProxy:
         answer = connection.getresponse()
         body, headers = answer.read(), {name.lower(): value for name, value in answer.getheaders()}
         connection.close()
-        if kind in ("corrupt", "corrupt unnoticed by x-amz", "own key"):
+        checksum = base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
+        if kind in ("corrupt", "corrupt unnoticed by x-amz", "own key", "own key, checksum"):
             body = body[:-1] + bytes([body[-1] ^ 1])
         if kind in ("corrupt unnoticed by x-amz", "own key"):
             headers = {name: value for name, value in headers.items() if not name.startswith("x-amz-checksum")}
-        if kind == "own key":
+        if kind in ("own key", "own key, checksum"):
             headers["x-amz-server-side-encryption"] = "aws:kms"
+        if kind == "own key, checksum":
+            headers["x-amz-checksum-crc32"] = checksum
         if kind == "longer":
             body, headers = body + b"x", {**headers, "content-length": str(len(body) + 1)}
         self.send(handler, answer.status, headers, body, kind)
@@ -472,7 +477,7 @@ REASONS = {
 def test_what_passes_is_tried_again(store, config, proxy, kind, monkeypatch):
     store(article("PMC1.1", {"gr1.jpg": b"a" * 8000, "gr2.png": b"b"}))
     config = replace(config, timeout_s=1.0 if kind in SLOW else 5.0)
-    monkeypatch.setattr(bucket_module, "_MIN_BYTES_PER_S", 10_000)
+    monkeypatch.setattr(bucket_module, "_MIN_BYTES_PER_S", 1_000_000)
     proxy.faults.append(Fault("gr1.jpg", kind, times=1))
     assert len(only(config, "PMC1").media) == 2
     assert sum(path.endswith("gr1.jpg") for path in proxy.paths()) == 2
@@ -483,7 +488,7 @@ def test_what_passes_is_tried_again(store, config, proxy, kind, monkeypatch):
 def test_what_stays_is_a_drop_and_the_next_run_completes_it(store, config, proxy, kind, monkeypatch):
     store(article("PMC1.1", {"gr1.jpg": b"a" * 8000, "gr2.png": b"b"}) | article("PMC2.1"))
     config = replace(config, timeout_s=1.0 if kind in SLOW else 5.0, retries=1)
-    monkeypatch.setattr(bucket_module, "_MIN_BYTES_PER_S", 10_000)
+    monkeypatch.setattr(bucket_module, "_MIN_BYTES_PER_S", 1_000_000)
     proxy.faults.append(Fault("PMC1.1/gr1.jpg", kind))
     drop, other = fetch(config, "PMC1", "PMC2")
     assert (drop.key, drop.reason) == ("PMC1", REASONS[kind])
@@ -536,15 +541,24 @@ def test_an_etag_of_an_object_under_a_key_of_its_owner_is_no_md5(store, config, 
     assert only(config, "PMC1").media[0].checks == ()
 
 
+def test_x_amz_checksums_count_alone(store, config, proxy):
+    store(article("PMC1.1", ("gr1.jpg",), media_urls=[]))
+    proxy.faults.append(Fault("gr1.jpg", "own key, checksum"))
+    drop = only(config, "PMC1")
+    assert drop.reason == "checksum_mismatch" and "x-amz-checksum" in drop.detail
+
+
 def test_a_store_that_is_down_ends_the_run(store, config, proxy):
     store(article("PMC1.1"))
     proxy.faults.append(Fault("", "503"))
     outcomes = run([ArticleId(f"PMC{number}") for number in range(1, 100)], replace(config, max_failures=3))
     with pytest.raises(
         DataError, match="^3 articles in a row could not be fetched, .* answered 503 SlowDown. Run again"
-    ):
+    ) as caught:
         for outcome in outcomes:
             assert outcome.reason == "unavailable"
+    assert caught.tb  # which keeps the frames of the run alive: its threads have ended all the same
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("fetch_articles")]
     assert len(proxy.requests) < 60
     assert only(replace(config, endpoint="http://127.0.0.1:9"), "PMC1").reason == "unavailable"
 
@@ -586,6 +600,13 @@ def test_ids_of_the_input_keep_their_order_and_repeat_no_article(store, config):
         "bad_id",
         "PMC2.1",
     ]
+
+
+def test_an_article_that_is_named_twice_in_a_row_is_fetched_once(store, config, proxy):
+    store(article("PMC3.1"))
+    proxy.faults.append(Fault("PMC3.1.xml", "503", times=1))
+    assert len(fetch(replace(config, concurrency=4, backoff_s=0.2), "PMC3", "PMC3.1", "PMC3")) == 3
+    assert sum(path.endswith("gr1.jpg") for path in proxy.paths()) == 1
 
 
 def test_ids_are_read_no_further_than_needed(store, config):
