@@ -70,6 +70,7 @@ class _Group(NamedTuple):
     words: tuple[str, ...]
     rarest: str
     wordings: list[Wording]
+    has_barrier: bool
 
 
 class _Node:
@@ -98,7 +99,7 @@ class _Node:
                     node.children[word] = cls()
                     nodes.append(node.children[word])
                 node = node.children[word]
-            node.groups.append(_Group(words, path[0], alike))
+            node.groups.append(_Group(words, path[0], alike, not _BARRIERS.isdisjoint(words)))
         for node in nodes:
             node.keys = frozenset(node.children)
         return root
@@ -185,7 +186,7 @@ class WordingMatcher:
             for first, behind in phrases:
                 if behind - first > 1:
                     self._match(worded, first, behind, self._phrase_index, found)
-            if len(phrases) > 1:
+            if len(phrases) > 1 or worded.known[phrases[0][0]].ends_phrase:
                 self._match(worded, phrases[0][0], phrases[-1][1], self._sentence_index, found)
         return worded, found
 
@@ -238,7 +239,7 @@ class WordingMatcher:
 
     def _place(self, worded: WordedText, places: _Places, group: _Group, found: list[Mention]) -> None:
         """Adds the mentions of a wording of several words, one for each place of its rarest word in the sentence."""
-        words, anchor, wordings = group
+        words, anchor, wordings, _ = group
         contents, num_words, budget = worded.contents, len(words), self._budget
         for place, cost in places[anchor]:
             chosen = _nearest(places, words, anchor, place, cost)
@@ -248,6 +249,8 @@ class WordingMatcher:
             inserted = contents[high + 1] - contents[low] - num_words
             if inserted > _MAX_INSERTED + 1 or cost + inserted * _INSERTED_COST > budget:
                 continue  # most candidates end here
+            if group.has_barrier and not _ends_phrase(worded, high):
+                continue  # "no clavicle [fracture]"
             if inserted == 0 and high - low < 2 and order[0] == low and worded.kinds[high] <= _HYPHEN:
                 score = 1.0 - cost
             else:

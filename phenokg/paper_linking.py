@@ -6,6 +6,8 @@ Source: the filter script of the paper's data repository, and the labels that Ph
 """
 
 import re
+from bisect import bisect_right
+from collections.abc import Callable
 
 import ahocorasick_rs
 
@@ -14,6 +16,7 @@ from phenolip.phenokg.records import PhenotypeLink
 
 _PUNCTUATION = re.compile(r"[^\w\s-]+")
 _BLANK = re.compile(r"\s+")
+_RUN = re.compile(r"[\w-]+")
 
 
 class PaperLinker:
@@ -26,14 +29,14 @@ class PaperLinker:
 
     def __init__(self, ontology: PhenotypeOntology, root: str = PHENOTYPIC_ABNORMALITY) -> None:
         names = [(ontology[leaf].name, leaf) for leaf in ontology.leaves(root)]
-        self._terms = [(leaf, name) for name, leaf in names if " " in _plain(name)]
+        self._terms = [(leaf, name) for name, leaf in names if " " in plain_text(name)]
         self._automaton = ahocorasick_rs.AhoCorasick(
-            [_plain(name) for _, name in self._terms], matchkind=ahocorasick_rs.MatchKind.Standard
+            [plain_text(name) for _, name in self._terms], matchkind=ahocorasick_rs.MatchKind.Standard
         )
 
     def link(self, text: str) -> list[PhenotypeLink]:
         """The names that the text holds, overlapping ones included, in reading order; each counts as present."""
-        plain = _plain(text)
+        plain = plain_text(text)
         found = self._automaton.find_matches_as_indexes(plain, overlapping=True)
         if not found:
             return []
@@ -41,24 +44,37 @@ class PaperLinker:
         links = []
         for number, first, behind in found:
             hpo_id, name = self._terms[number]
-            start, end = offsets[first], offsets[behind - 1] + 1
+            start, end = offsets(first), offsets(behind - 1) + 1
             links.append(PhenotypeLink(hpo_id, name, start, end, text[start:end], "present", "name", 1.0, "paper"))
         return sorted(links, key=lambda link: (link.start, link.end, link.hpo_id))
 
 
-def _plain(text: str) -> str:
-    return _BLANK.sub(" ", _PUNCTUATION.sub("", text.lower())).strip()
+def plain_text(text: str) -> str:
+    """The form in which names and texts are compared."""
+    return _BLANK.sub(" ", _PUNCTUATION.sub("", _lower(text))).strip()
 
 
-def _offsets(text: str) -> list[int]:
-    """For each character of `_plain(text)`, the character of the text that it comes from."""
-    kept: list[tuple[str, int]] = []
-    for place, character in enumerate(text):
-        for part in character.lower():  # "İ" is two characters in lower case
-            if _PUNCTUATION.fullmatch(part):
-                continue
-            if not part.isspace():
-                kept.append((part, place))
-            elif kept and kept[-1][0] != " ":
-                kept.append((" ", place))
-    return [place for _, place in kept]
+def _lower(text: str) -> str:
+    """Lower case, character for character: "İ", which would become two, stays."""
+    lowered = text.lower()
+    if len(lowered) == len(text):
+        return lowered
+    return "".join(character.lower() if len(character.lower()) == 1 else character for character in text)
+
+
+def _offsets(text: str) -> Callable[[int], int]:
+    """Gives for a character of `plain_text(text)` that is no space the character of the text that it comes from."""
+    plain_starts, text_starts, length, behind = [], [], 0, 0
+    for run in _RUN.finditer(text):
+        if plain_starts and _BLANK.search(text, behind, run.start()):
+            length += 1
+        plain_starts.append(length)
+        text_starts.append(run.start())
+        length += run.end() - run.start()
+        behind = run.end()
+
+    def offset(place: int) -> int:
+        number = bisect_right(plain_starts, place) - 1
+        return text_starts[number] + place - plain_starts[number]
+
+    return offset

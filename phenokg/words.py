@@ -41,7 +41,7 @@ _ROLES = {
         revealed there""",
     Role.CONJUNCTION: "and or nor",
     Role.BARRIER: """without no not but who because while although though during after before since when if whereas
-        than then except despite""",
+        than then except despite clear free negative""",
 }
 _ROLE_OF = {word: role for role, words in _ROLES.items() for word in words.split()}
 

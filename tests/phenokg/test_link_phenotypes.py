@@ -144,8 +144,8 @@ def test_documents_of_the_development_sets(hpo, linker, name, least):
 def test_assertions_of_real_reports(linker):
     """132 sentences of chest X-ray reports, labelled by reading them; the texts are read where the data is.
 
-    The reports come by the sha256 of their uid, and of each the sentences that name a phenotype and hold a word such as
-    "no", "without", "clear" or "history". Absent or family against the rest.
+    The reports come by the sha256 of their uid, and of each the sentences that name a phenotype and hold a word such
+    as "no", "without", "clear" or "history". Absent or family against the rest.
     """
     reports = RECOGNITION.parent / "reports" / "iu_xray.jsonl"
     if not reports.exists():

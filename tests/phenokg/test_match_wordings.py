@@ -112,3 +112,8 @@ def test_a_text_of_one_sentence_is_read_in_linear_time():
     words = "short finger blue " * 60_000
     _, mentions = WordingMatcher(lexicon_of("Short finger"), 0.8).mentions(words)
     assert len(mentions) > 59_000
+
+
+def test_a_missing_part_is_not_a_missing_finding_of_it():
+    assert found_in("No clavicle was seen.", "No clavicle")
+    assert not found_in("No clavicle fracture was seen.", "No clavicle")

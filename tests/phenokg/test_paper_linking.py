@@ -5,7 +5,7 @@ import random
 import pytest
 
 from phenolip.ontology import load_ontology
-from phenolip.phenokg.paper_linking import PaperLinker, _plain
+from phenolip.phenokg.paper_linking import PaperLinker, plain_text
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,10 @@ def test_it_knows_neither_synonyms_nor_inner_nodes_nor_single_words(linker):
 def test_offsets_point_into_the_text(linker):
     text = "İn  (short,   philtrum): “Anal.  stenosis”"
     for link in linker.link(text):
-        assert _plain(text[link.start : link.end]) == link.name.lower() and link.surface == text[link.start : link.end]
+        assert (
+            plain_text(text[link.start : link.end]) == link.name.lower()
+            and link.surface == text[link.start : link.end]
+        )
     assert names(linker, text) == ["Short philtrum", "Anal stenosis"]
 
 
@@ -39,6 +42,6 @@ def test_it_equals_a_search_for_every_name():
     leaves = [ontology[leaf].name for leaf in ontology.leaves() if " " in ontology[leaf].name]
     for _ in range(5):
         text = " xx".join(random_.sample(leaves, 6)).upper()
-        plain = _plain(text)
-        expected = sorted(name for name in leaves if _plain(name) in plain)
+        plain = plain_text(text)
+        expected = sorted(name for name in leaves if plain_text(name) in plain)
         assert sorted(set(names(linker, text))) == expected
