@@ -96,9 +96,10 @@ def gallery_table(rows: list[dict], clean: PhenotypeLinker, paper: PaperLinker, 
         for label in labels & by_paper:
             name = re.escape(plain_text(ontology[label].name))
             if not re.search(rf"(?<!\w){name}(?:e?s)?(?!\w)", plain_text(row["caption"])):
-                counts["labels inside other words"] += 1
-                invented[ontology[label].name] += 1
-                counts["of these, found by clean mode too"] += label in by_clean
+                counts["labels that are no words of the caption"] += 1
+                counts["of these, found by clean mode (inflected)"] += label in by_clean
+                if label not in by_clean:
+                    invented[ontology[label].name] += 1
         counts["labels in neither mode"] += len(labels - by_paper - by_clean)
     return {"captions": len(rows), **counts, "invented labels": dict(invented.most_common())}
 

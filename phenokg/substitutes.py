@@ -18,7 +18,7 @@ _COST, _UNSURE_COST = 0.1, 0.15
 
 # What reports call an abnormality that the ontology calls "Abnormality of ..." or "Abnormal ... morphology".
 _ABNORMALITIES = """manifestation sign symptom involvement disorder disease defect anomaly malformation deformity
-    feature problem abnormality abnormal""".split()
+    problem abnormality abnormal""".split()
 # Noun and adjective of a part of the body, where a release has too few wordings to learn them from.
 _PARTS = """abdomen abdominal|anus anal|aorta aortic|artery arterial|atrium atrial|axon axonal|bladder urinary|bladder
     vesical|bone bony|bone osseous|bowel intestinal|brain cerebral|breast mammary|cerebellum cerebellar|chest

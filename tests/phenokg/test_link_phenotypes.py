@@ -5,6 +5,7 @@ import os
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from phenolip.exceptions import ConfigurationError
@@ -64,6 +65,25 @@ def test_the_text_decides_what_an_abbreviation_means(linker):
     assert [(link.surface, link.hpo_id) for link in explained] == [
         ("nephrotic syndrome", "HP:0000100"), ("NS", "HP:0000100"), ("NS", "HP:0000100"),
     ]  # fmt: skip
+
+
+def test_a_second_stage_weighs_doubtful_mentions_only(hpo, linker):
+    text = "Cataract; tumour in the liver"
+    asked = []
+
+    def encode(texts):
+        asked.append(list(texts))
+        near = np.eye(2)[[0] * len(texts)]
+        return near if nearness == 1 else np.vstack([near[: len(texts) // 2], near[len(texts) // 2 :] * nearness])
+
+    scores = {}
+    for nearness in (1, 0, -1):
+        links = PhenotypeLinker(hpo, encode=encode).link(text)
+        scores[nearness] = {link.surface: link.score for link in links}
+    plain = {link.surface: link.score for link in linker.link(text)}
+    assert scores[1]["tumour in the liver"] == pytest.approx(0.8 * plain["tumour in the liver"] + 0.2)
+    assert "tumour in the liver" not in scores[-1] and scores[-1]["Cataract"] == plain["Cataract"] == 1.0
+    assert asked[0][0] == "tumour in the liver" and "Cataract" not in asked[0]
 
 
 def test_every_name_links_to_its_term(hpo, linker):
