@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="SOURCE",
         help="more pairs, added to train/ but for rows linked to a validation row: those are left out",
+    )
+    split.add_argument(
+        "--label", action="store_true", help="give rows without phenotypes those that their captions name"
     )
     split.add_argument("--validation_fraction", type=float, default=0.15, metavar="F", help="share of rows (0.15)")
     split.add_argument("--seed", type=int, default=0, help="which of the possible splits (0)")
@@ -113,6 +117,7 @@ def run(args: argparse.Namespace) -> int:
         validation_fraction=args.validation_fraction,
         seed=args.seed,
         max_phash_distance=args.max_phash_distance,
+        name_phenotypes=_name_phenotypes(args.hpo) if args.label else None,
         **reading,
     )
     counts = manifest["num_rows"]
@@ -124,6 +129,13 @@ def run(args: argparse.Namespace) -> int:
             "validation rows.\n"
         )
     return 0
+
+
+def _name_phenotypes(hpo: str | None) -> Callable[[str], list[str]]:
+    from phenolip.phenokg.link_phenotypes import LinkConfig, make_linker  # needs the extra "phenokg"
+
+    linker = make_linker(LinkConfig(hpo=hpo))
+    return lambda caption: [link.hpo_id for link in linker.link(caption) if link.assertion == "present"]
 
 
 def _run_composites(args: argparse.Namespace, reading: dict[str, Any]) -> int:

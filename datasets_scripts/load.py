@@ -9,8 +9,9 @@ import json
 import logging
 import os
 from collections import Counter
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -25,6 +26,9 @@ from phenolip.ontology.graph import PhenotypeOntology
 from phenolip.ontology.reader import load_ontology
 
 logger = logging.getLogger(__name__)
+
+#: A caption -> ids of the phenotypes that it names, such as those that `PhenotypeLinker.link` finds present.
+NamePhenotypes = Callable[[str], Iterable[str]]
 
 _CHUNK = 2048  # rows handed to the threads at once
 _SHOWN = 3  # bad rows that an error spells out
@@ -77,6 +81,7 @@ def load_pairs(
     ontology: PhenotypeOntology | None = None,
     max_bad_fraction: float = 0.01,
     bad_rows_path: str | Path | None = None,
+    name_phenotypes: NamePhenotypes | None = None,
 ) -> datasets.Dataset:
     """Read image-text pairs from anything that ``--data`` accepts.
 
@@ -88,6 +93,7 @@ def load_pairs(
         max_bad_fraction: Share of rows that may be left out, between 0 and 1.
         bad_rows_path: JSON Lines file for the rows left out: ``row_id``, ``reason``, ``detail``. Written only if
             there are any.
+        name_phenotypes: Gives the ids that a caption names; asked for rows without a label.
 
     Returns:
         Columns of ``features.LOADED_PAIRS``: images undecoded, ``phenotypes[i]`` the current name of ``hpo_ids[i]``,
@@ -97,7 +103,12 @@ def load_pairs(
         DataError: The data cannot be read, or more rows are bad than allowed.
     """
     return load_pairs_with_report(
-        data, split=split, ontology=ontology, max_bad_fraction=max_bad_fraction, bad_rows_path=bad_rows_path
+        data,
+        split=split,
+        ontology=ontology,
+        max_bad_fraction=max_bad_fraction,
+        bad_rows_path=bad_rows_path,
+        name_phenotypes=name_phenotypes,
     )[0]
 
 
@@ -108,6 +119,7 @@ def load_pairs_with_report(
     ontology: PhenotypeOntology | None = None,
     max_bad_fraction: float = 0.01,
     bad_rows_path: str | Path | None = None,
+    name_phenotypes: NamePhenotypes | None = None,
 ) -> tuple[datasets.Dataset, LoadReport]:
     """``load_pairs``, and the counts that a card or manifest states."""
     if not 0 <= max_bad_fraction <= 1:
@@ -115,6 +127,8 @@ def load_pairs_with_report(
     source = open_source(data, split)
     if not source.rows:
         raise DataError(f"Data {source.name} has no rows.")
+    if name_phenotypes is not None:
+        source = replace(source, rows=[_labelled(row, name_phenotypes) for row in source.rows])
     if ontology is None and any(row.labels for row in source.rows):
         ontology = load_ontology()
     checked = _check_rows(source, ontology)
@@ -139,6 +153,13 @@ def load_pairs_with_report(
             report.hpo_release,
         )
     return _assemble(checked, source.images, kept), report
+
+
+def _labelled(row: RawRow, name_phenotypes: NamePhenotypes) -> RawRow:
+    """The row; where it has no label, with the phenotypes that its caption names."""
+    if row.labels or row.problem:
+        return row
+    return replace(row, labels=tuple((None, hpo_id) for hpo_id in name_phenotypes(row.caption)))
 
 
 def _check_rows(source: Source, ontology: PhenotypeOntology | None) -> list[_Checked]:

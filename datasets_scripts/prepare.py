@@ -8,7 +8,7 @@ import datasets
 import numpy as np
 
 from phenolip.datasets_scripts.features import LOADED_PAIRS
-from phenolip.datasets_scripts.load import LoadReport, load_pairs_with_report
+from phenolip.datasets_scripts.load import LoadReport, NamePhenotypes, load_pairs_with_report
 from phenolip.datasets_scripts.sources import GROUP_COLUMNS
 from phenolip.datasets_scripts.split import split_rows_by_group
 from phenolip.datasets_scripts.tables import (
@@ -40,6 +40,7 @@ def prepare_split(
     split: str | None = None,
     max_bad_fraction: float = 0.01,
     bad_rows_path: str | Path | None = None,
+    name_phenotypes: NamePhenotypes | None = None,
 ) -> dict[str, Any]:
     """Write ``output/train`` and ``output/validation`` as Parquet with embedded images, split by group.
 
@@ -57,11 +58,16 @@ def prepare_split(
         split: Split of the source, where it has several.
         max_bad_fraction: Share of the rows of each source that may be left out.
         bad_rows_path: Where those are listed; a number before its suffix stands for each of ``also``, from 1.
+        name_phenotypes: Gives the ids that a caption names; asked for rows without a label.
 
     Returns:
         The manifest.
     """
-    reading = {"ontology": ontology, "max_bad_fraction": max_bad_fraction}
+    reading = {
+        "ontology": ontology,
+        "max_bad_fraction": max_bad_fraction,
+        "name_phenotypes": name_phenotypes,
+    }
     with replaced_folder(output) as folder:
         pairs, report = load_pairs_with_report(source, split=split, bad_rows_path=bad_rows_path, **reading)
         others = [
@@ -89,6 +95,7 @@ def prepare_split(
             num_rows_left_out=report.bad_rows,
             num_labels=report.num_labels,
             num_labels_dropped=report.num_labels_dropped,
+            labelled_by_caption=name_phenotypes is not None,
             also=_describe_others(others, added),
             hpo_release=next(filter(None, (part.hpo_release for part in (report, *(r for _, r in others)))), None),
             validation_fraction=validation_fraction,
@@ -175,12 +182,14 @@ def _describe(manifest: dict[str, Any]) -> str:
         "validation pair."
         for other in manifest["also"]
     )
+    labelled = " Rows without phenotypes have those that their captions name." * manifest["labelled_by_caption"]
     return f"""# Image-text pairs, split by group
 
 Written by `phenolip prepare split` from `{manifest["source"]}`: {counts["train"]} pairs for training,
 {counts["validation"]} for validation. Rows that share a caption, an article, patient, case or study (the first of the
 columns {", ".join(f"`{column}`" for column in GROUP_COLUMNS)} that a row fills), an image file, or an image
 whose perceptual hash is within {manifest["max_phash_distance"]} of 64 bits are in the same part (seed
-{manifest["seed"]}). Ids are of HPO release {manifest["hpo_release"]}. `manifest.json` holds every count.{others}
+{manifest["seed"]}). Ids are of HPO release {manifest["hpo_release"]}.{labelled} `manifest.json` holds every
+count.{others}
 
 Licence and terms of use are those of the source."""

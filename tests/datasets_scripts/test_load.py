@@ -330,3 +330,17 @@ def test_a_table_whose_rows_are_numbered_keeps_the_numbers(folder, ontology, tmp
     dataset = datasets.Dataset.from_list(rows).cast_column("image", datasets.Image())
     dataset.to_parquet(tmp_path / "numbered.parquet")
     assert load_pairs(tmp_path / "numbered.parquet", ontology=ontology)["row_id"][:] == ["0", "1", "2"]
+
+
+def test_captions_label_the_rows_that_have_no_label(tmp_path, ontology, helpers):
+    records = [{"caption": "A square.", "hpo_ids": ["HP:9900002"]}, {"caption": "A circle."}, {"caption": "Nothing."}]
+    folder = helpers.write_imagefolder(tmp_path / "pairs", records)
+    asked = []
+
+    def name_phenotypes(caption):
+        asked.append(caption)
+        return ["HP:9900003"] if "circle" in caption else []
+
+    labelled, report = load_pairs_with_report(folder, ontology=ontology, name_phenotypes=name_phenotypes)
+    assert labelled["hpo_ids"][:] == [["HP:9900002"], ["HP:9900003"], []]
+    assert asked == ["A circle.", "Nothing."] and report.num_labels == 2
