@@ -50,6 +50,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         sys.stderr.write(f"error: {error}\n")
         return 2 if isinstance(error, ConfigurationError) else 1
+    except ModuleNotFoundError as error:
+        if debug or error.name is None or error.name.startswith("phenolip"):
+            raise
+        sys.stderr.write(f"error: This command needs the package {error.name}; docs/ says which extra has it.\n")
+        return 1
     except KeyboardInterrupt:
         sys.stderr.write("stopped.\n")
         return 130

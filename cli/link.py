@@ -5,14 +5,13 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
 from tqdm import tqdm
 
 from phenolip.exceptions import ConfigurationError, DataError
-from phenolip.phenokg.link_phenotypes import MIN_SCORE, LinkConfig, make_linker
-from phenolip.phenokg.records import to_row
 
 HELP = "link texts to phenotypes of the ontology"
 EXAMPLES = """examples:
@@ -38,9 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--input", metavar="FILE", help='JSON lines with "doc_id" (or "uid") and "text"; - is stdin')
     parser.add_argument("--output", metavar="FILE", help="where the links go, one JSON object a text")
     parser.add_argument("--mode", choices=("clean", "paper"), default="clean", help="(default: clean)")
-    parser.add_argument(
-        "--min_score", type=float, default=MIN_SCORE, help=f"leave links below out, 0 to 1 (default: {MIN_SCORE})"
-    )
+    parser.add_argument("--min_score", type=float, help="leave links below out, 0 to 1 (default: 0.8)")
     parser.add_argument(
         "--rerank",
         metavar="DIR|ID",
@@ -57,12 +54,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Links what was given."""
+    from phenolip.phenokg.link_phenotypes import LinkConfig, make_linker  # needs the extra "phenokg"
+
     if (args.input is None) != (args.output is None):
         raise ConfigurationError("`--input` and `--output` go together.")
     if args.rerank and args.mode == "paper":
         raise ConfigurationError("`--rerank` weighs what clean mode finds; it has no place in paper mode.")
     encode = _encoder(args.rerank) if args.rerank else None
-    linker = make_linker(LinkConfig(mode=args.mode, min_score=args.min_score, hpo=args.hpo), encode)
+    settings = {"mode": args.mode, "min_score": args.min_score, "hpo": args.hpo}
+    config = LinkConfig(**{name: value for name, value in settings.items() if value is not None})
+    linker = make_linker(config, encode)
     if args.text is not None:
         _print_table(linker.link(args.text))
         return 0
@@ -99,7 +100,7 @@ def _link_lines(args: argparse.Namespace, linker: Any, written: TextIO) -> dict[
             first_problem = first_problem or f"line {number}: {error}"
             count["bad"] += 1
             continue
-        links = [to_row(link) for link in linker.link(text)]
+        links = [asdict(link) for link in linker.link(text)]
         written.write(json.dumps({"doc_id": doc_id, "links": links}, ensure_ascii=False) + "\n")
         count["texts"] += 1
         count["links"] += len(links)

@@ -32,6 +32,14 @@ def test_debug_lets_the_error_through(monkeypatch, tmp_path):
         main(["ontology", "show", "HP:9999999", "--debug"])
 
 
+def test_a_missing_package_is_named(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "msgspec", None)
+    for module in [name for name in sys.modules if name.startswith("phenolip.phenokg")]:
+        monkeypatch.delitem(sys.modules, module)
+    assert main(["link", "--text", "x"]) == 1
+    assert "needs the package msgspec" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stopped:
