@@ -18,6 +18,7 @@ from phenolip.exceptions import DataError
 
 Assertion = Literal["present", "absent", "uncertain", "family", "historical"]
 LicenseCategory = Literal["commercial", "non-commercial", "no-derivatives", "unknown"]
+FigureKind = Literal["front", "body", "floats", "back", "supplementary", "sub-article"]
 Record = TypeVar("Record")
 
 MAX_VERSION = 9999
@@ -60,9 +61,10 @@ class Figure:
         caption_title: First, bold part of the caption; may be empty.
         caption: Title and paragraphs, flattened to text; what linking reads.
         graphics: `xlink:href` of every graphic inside, as in the XML, in its order, renditions of one image included.
-        citing_paragraphs: Paragraphs of the article that cite the figure, alone or within a range.
+        citing_paragraphs: Paragraphs of the article that cite the figure, alone or within a range; first those of the
+            running text, then those of other figures' and tables' captions, each in document order.
         group_caption: Caption of the `fig-group` around it; empty if there is none.
-        kind: Where it stands.
+        kind: Where it stands; "front" is a graphical abstract, "sub-article" a translation, review or reply.
         license: Its own, where the figure states one; None means that of the article.
     """
 
@@ -73,8 +75,21 @@ class Figure:
     graphics: tuple[str, ...]
     citing_paragraphs: tuple[str, ...] = ()
     group_caption: str = ""
-    kind: Literal["body", "floats", "back", "supplementary"] = "body"
+    kind: FigureKind = "body"
     license: License | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ArticleFile:
+    """A file that holds an article, still unread.
+
+    Attributes:
+        root: Folder that was searched.
+        path: Of the file below it, with forward slashes.
+    """
+
+    root: str
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +190,69 @@ class LinkedFigure:
     license: License
     figure: Figure
     links: tuple[PhenotypeLink, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FigurePair:
+    """An image and its text: a row of the table `pairs`, the image still a file.
+
+    Attributes:
+        article_id: Of the article; likewise `pmcid` to `published`.
+        figure_id: As in the article.
+        image_path: Of the image file, below the folder of articles, with forward slashes.
+        sha256: Of the image file.
+        phash: 64-bit perceptual hash of the decoded image, 16 hexadecimal digits.
+        width_px: Of the image as a viewer shows it; likewise `height_px`.
+        num_images: How many images the figure has, renditions of one counted once; above 1 the caption describes more
+            than this one.
+        label: Such as "Figure 2"; may be empty.
+        caption: The text to train on.
+        caption_raw: The figure's caption as parsed.
+        caption_sha256: Of `caption_raw` in lower case, runs of white space one space.
+        phenotypes: Of `caption_raw`, in reading order.
+        license: The figure's own, else the article's.
+        url: Where a reader finds the article; empty if no id is known.
+        citing_paragraphs: Paragraphs of the article that cite the figure.
+        pmcid: "PMC" and digits; None if unknown.
+        version: Of the PMC version folder; None if unknown.
+        doi: Lower case; None if unknown.
+        title: Of the article.
+        journal: Full title.
+        published: Earliest publication date; None if there is none.
+        subfigure_id: None for a whole figure.
+        bbox_xyxy: Of the subfigure, in pixels of the file, origin top left; None for a whole figure.
+        subcaption: Part of `caption_raw` that describes the subfigure; empty for a whole figure.
+        modality: Such as "CT"; empty if unknown.
+        split: "train", "validation" or "test"; empty until it is drawn.
+    """
+
+    article_id: str
+    figure_id: str
+    image_path: str
+    sha256: str
+    phash: str
+    width_px: int
+    height_px: int
+    num_images: int
+    label: str
+    caption: str
+    caption_raw: str
+    caption_sha256: str
+    phenotypes: tuple[PhenotypeLink, ...]
+    license: License
+    url: str
+    citing_paragraphs: tuple[str, ...] = ()
+    pmcid: str | None = None
+    version: int | None = None
+    doi: str | None = None
+    title: str = ""
+    journal: str = ""
+    published: str | None = None
+    subfigure_id: str | None = None
+    bbox_xyxy: tuple[int, ...] | None = None
+    subcaption: str = ""
+    modality: str = ""
+    split: Literal["", "train", "validation", "test"] = ""
 
 
 @dataclass(frozen=True, slots=True)
