@@ -8,16 +8,17 @@ name may change order and form is the idea of Groza et al., 2024 (FastHPOCR).
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from phenolip.phenokg.lexicon import SINGLE, Lexicon, Wording
-from phenolip.phenokg.words import WORD, Role, Separator, role_of, separator_of, singular, stem, words_of
+from phenolip.phenokg.words import WORD, Role, Separator, nouns_of, role_of, separator_of, singular, stem, words_of
 
 _MAX_SENTENCE_WORDS = 120  # a text without a full stop is cut here, which keeps the time linear
 _MAX_SPAN_WORDS = 14
 _MAX_INSERTED = 2  # words of their own meaning between those of a mention; one more in a list
-_INSERTED_COST, _TURNED_COST, _REVERSED_COST = 0.1, 0.03, 0.1
+_INSERTED_COST, _TURNED_COST, _REVERSED_COST, _ADJECTIVE_COST = 0.1, 0.03, 0.1, 0.1
 _ROUNDING = 1e-9  # costs are sums of tenths
 _MEMO_SIZE = 300_000  # distinct words, and separators, of a corpus that are remembered
 
@@ -221,12 +222,19 @@ class WordingMatcher:
             stemmed = stem(word)
             readings = ((stemmed, 0.0), *self._substitutes.get(stemmed, ()))
             readings = tuple(reading for reading in readings if reading[0] in self._vocabulary)
-            wordings = (*self._alone.get(singular(word), ()), *self._abbreviations.get(word, ()))
+            wordings = (*self._alone_of(word), *self._abbreviations.get(word, ()))
             alone = tuple(wording for wording in wordings if wording.weight >= self._threshold)
         stems = tuple(stemmed for stemmed, _ in readings)
         known = _Known(role, int(role is Role.CONTENT), role in _PHRASE_ENDS, readings, stems, alone)
         self._memo[word] = known
         return known
+
+    def _alone_of(self, word: str) -> list[Wording]:
+        """Wordings of one word: of the word itself, else of the noun that it is the adjective of."""
+        if found := self._alone.get(singular(word)):
+            return found
+        nouns = (self._alone[noun] for noun in nouns_of(word) if noun in self._alone)
+        return [replace(wording, weight=wording.weight - _ADJECTIVE_COST) for wording in next(nouns, ())]
 
     def _match(self, worded: WordedText, first: int, behind: int, index: _Node, found: list[Mention]) -> None:
         """Adds the mentions of several words among those from `first` up to `behind`, a phrase or a sentence."""

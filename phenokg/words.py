@@ -82,6 +82,8 @@ _IRREGULAR = {
     "first": "1st", "second": "2nd", "third": "3rd", "fourth": "4th", "fifth": "5th", "sixth": "6th",
     "ii": "2", "iii": "3", "iv": "4", "vi": "6", "vii": "7", "viii": "8",
 }  # fmt: skip
+# Endings of adjectives of Greek and Latin findings, and of the nouns that name these: "microcephalic", "ataxic".
+_ADJECTIVES = (("istic", "ism"), ("otic", "osis"), ("itic", "itis"), ("ic", "ia"), ("ic", "y"), ("ous", "y"))
 _stem = Stemmer.Stemmer("english").stemWord
 
 
@@ -122,6 +124,21 @@ def singular(word: str) -> str:
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"
     return word[:-1] if word.endswith("s") and len(word) > 3 else word
+
+
+def nouns_of(word: str) -> tuple[str, ...]:
+    """Nouns that an adjective may come from, as `singular` gives them; most are no words at all.
+
+    Example:
+        >>> nouns_of("cyanotic"), nouns_of("hypotonic")
+        (('cyanosis', 'cyanotia', 'cyanoty'), ('hypotonia', 'hypotony'))
+    """
+    word = _spelled(word)
+    return tuple(
+        word[: -len(ending)] + noun
+        for ending, noun in _ADJECTIVES
+        if word.endswith(ending) and len(word) > len(ending) + 2
+    )
 
 
 @lru_cache(maxsize=100_000)

@@ -117,3 +117,13 @@ def test_a_text_of_one_sentence_is_read_in_linear_time():
 def test_a_missing_part_is_not_a_missing_finding_of_it():
     assert found_in("No clavicle was seen.", "No clavicle")
     assert not found_in("No clavicle fracture was seen.", "No clavicle")
+
+
+@pytest.mark.parametrize(
+    ("adjective", "noun"),
+    [("microcephalic", "Microcephaly"), ("hypotonic", "Hypotonia"), ("cyanotic", "Cyanosis"), ("autistic", "Autism")],
+)
+def test_an_adjective_names_its_noun_with_less_certainty(adjective, noun):
+    (mention,) = WordingMatcher(lexicon_of(noun), 0.8).mentions(f"He was {adjective}.")[1]
+    assert mention.score == pytest.approx(0.9)
+    assert not WordingMatcher(lexicon_of(noun), 0.95).mentions(f"He was {adjective}.")[1]
