@@ -1,6 +1,6 @@
 """Train and validation without leaks: rows of one caption, case or image, or a near copy of it, stay together.
 
-The grouping is ours; the 64-bit perceptual hash is ``imagehash.phash``.
+What counts as equal or near is `phenolip.near_copies`; the grouping is here.
 """
 
 import hashlib
@@ -8,19 +8,11 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 import datasets
-import imagehash
 import numpy as np
 from tqdm.auto import tqdm
 
-from phenolip.datasets_scripts.images import decode_image
 from phenolip.exceptions import DataError
-
-_CHUNK = 1024  # rows compared with all others at once
-
-
-def fold_caption(caption: str) -> str:
-    """The caption with case and runs of white space folded, under which two captions count as identical."""
-    return " ".join(caption.casefold().split())
+from phenolip.near_copies import NUM_BITS, fold_caption, near_hashes, perceptual_hash
 
 
 def split_by_group(
@@ -74,7 +66,7 @@ def split_rows_by_group(
     """
     if not 0 < validation_fraction < 1:
         raise DataError(f"`validation_fraction` must be above 0 and below 1, got {validation_fraction}.")
-    if not -1 <= max_phash_distance <= 64:
+    if not -1 <= max_phash_distance <= NUM_BITS:
         raise DataError(f"`max_phash_distance` must be between -1 and 64 bits, got {max_phash_distance}.")
     together = datasets.concatenate_datasets([dataset, extra]) if extra is not None else dataset
     groups, others = np.split(group_rows(together, max_phash_distance=max_phash_distance), [len(dataset)])
@@ -123,9 +115,8 @@ def group_rows(dataset: datasets.Dataset, *, max_phash_distance: int = 4) -> np.
 def perceptual_hashes(dataset: datasets.Dataset) -> np.ndarray:
     """The 64-bit perceptual hash of each image, as (N,) uint64."""
 
-    def compute(row: int) -> np.uint64:
-        bits = imagehash.phash(decode_image(dataset[row]["image"])).hash
-        return np.packbits(bits.ravel()).view(">u8")[0]
+    def compute(row: int) -> int:
+        return perceptual_hash(dataset[row]["image"])
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         hashes = pool.map(compute, range(len(dataset)))
@@ -142,11 +133,8 @@ def _near_pairs(hashes: np.ndarray, max_distance: int) -> list[tuple[int, int]]:
     """Pairs of rows, chained per hash value, whose hashes differ in at most ``max_distance`` bits."""
     values, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
     pairs = [(int(first[value]), row) for row, value in enumerate(inverse) if first[value] != row]
-    for start in range(0, len(values), _CHUNK):
-        block = values[start : start + _CHUNK, None] ^ values[None, start:]  # (chunk, the rest)
-        near = np.argwhere(np.bitwise_count(block) <= max_distance) + start
-        pairs += [(int(first[one]), int(first[other])) for one, other in near if one < other]
-    return pairs
+    one, other, _ = near_hashes(values, max_distance=max_distance)
+    return pairs + list(zip(first[one].tolist(), first[other].tolist(), strict=True))
 
 
 def _rank(seed: int, key: str) -> str:

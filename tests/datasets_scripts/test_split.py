@@ -45,8 +45,7 @@ def test_groups_join_rows_of_one_case_and_no_case_joins_nothing(helpers):
     assert group_rows(dataset, max_phash_distance=-1).tolist() == [0, 1, 2, 3, 1]
 
 
-def test_near_pairs_equal_the_plain_double_loop(monkeypatch):
-    monkeypatch.setattr("phenolip.datasets_scripts.split._CHUNK", 7)
+def test_near_pairs_equal_the_plain_double_loop():
     rng = np.random.default_rng(0)
     centres = rng.integers(0, 2**63, 6, dtype=np.uint64)
     flips = np.uint64(1) << rng.integers(0, 64, (60, 3), dtype=np.uint64)
