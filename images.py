@@ -47,6 +47,10 @@ _TURNS = {  # EXIF orientation -> what brings the picture upright
 ImageSource = str | Path | bytes | Mapping[str, Any] | Image.Image
 
 
+class ImageTooLargeError(DataError):
+    """An image has more pixels than are allowed."""
+
+
 def decode_image(image: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode any image into RGB as a viewer would show it.
 
@@ -63,6 +67,12 @@ def decode_image(image: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image.I
     data, name = read_image(image)
     with _open(data, name, max_pixels) as opened:
         return _to_rgb(opened, name)
+
+
+def measure_image(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Width and height that the header of an image file gives; ``name`` is for the message."""
+    with _open(data, name, max_pixels) as opened:
+        return opened.size
 
 
 def verify_image(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> None:
@@ -123,12 +133,12 @@ def _open(data: bytes, name: str, max_pixels: int) -> Image.Image:
     try:
         opened = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise DataError(f"{name} has more pixels than the {max_pixels:,} allowed.") from error
+        raise ImageTooLargeError(f"{name} has more pixels than the {max_pixels:,} allowed.") from error
     except _DAMAGE as error:
         raise DataError(f"{name} is not an image in one of the formats {', '.join(FORMATS)}.") from error
     width, height = opened.size
     if width * height > max_pixels:
-        raise DataError(f"{name} has {width} x {height} pixels, more than the {max_pixels:,} allowed.")
+        raise ImageTooLargeError(f"{name} has {width} x {height} pixels, more than the {max_pixels:,} allowed.")
     return opened
 
 

@@ -32,10 +32,10 @@ def git_commit() -> str | None:
     return commit.stdout.strip() + ("-dirty" if status.stdout.strip() else "")
 
 
-def package_versions() -> dict[str, str]:
-    """Installed version of each package that a result depends on."""
+def package_versions(*more: str) -> dict[str, str]:
+    """Installed version of each package that a result depends on, of `PACKAGES` and those that are named."""
     versions = {"python": platform.python_version()}
-    for name in PACKAGES:
+    for name in (*PACKAGES, *more):
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
