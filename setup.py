@@ -10,6 +10,7 @@ NOT_MODULES = {"setup"}  # sits in the root folder, which is the package, yet is
 SUBPACKAGES = [
     "ontology",
     "phenokg",
+    "phenokg.configs",
     "datasets_scripts",
     "datasets_scripts.phantoms",
     "train",
@@ -69,6 +70,7 @@ setup(
         "phenolip": ["model_card.md", "LICENSE"],
         "phenolip.train.configs": ["*.yaml", "stage1/*.yaml", "ablation/*.yaml", "ablation/*/*.yaml"],
         "phenolip.phenokg": ["*.yaml"],
+        "phenolip.phenokg.configs": ["*.yaml"],
         "phenolip.eval": ["*.html", "*.jinja", "*.j2"],
         "phenolip.eval.tasks": ["*.yaml"],
     },
@@ -83,6 +85,7 @@ setup(
             "scikit-learn>=1.6",
             "PyStemmer>=2.2",
         ],
+        "ray": ["phenolip[phenokg]", "ray[data]>=2.50"],  # 240 MB
         "eval": EVAL,
         "demo": ["gradio>=6.0"],
         "dev": [

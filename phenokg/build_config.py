@@ -1,0 +1,162 @@
+"""What is built and how: the steps of a YAML file, in its order, each with its settings."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from phenolip.exceptions import ConfigurationError, near_matches
+from phenolip.ontology import load_ontology
+from phenolip.phenokg.records import ArticleFile, ArticleId, arrow_schema
+from phenolip.phenokg.split_pairs import STEP as LAST
+from phenolip.phenokg.steps import Step, find_step, make_config
+from phenolip.provenance import content_hash
+
+#: Settings that are paths: what they lead to is in an identity, where it lies is not.
+_PATHS = ("media", "hpo")
+#: Settings of steps that are `articles`, since an identity covers the files there.
+_FOLDERS = {"fetch_articles": "folder", "assemble": "media"}
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A step, set up.
+
+    Attributes:
+        step: What is run.
+        config: Of the type that it takes.
+        inputs: What its outcome also depends on, such as the hash of an ontology.
+    """
+
+    step: Step
+    config: Any
+    inputs: tuple[str, ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """Changes with all that changes the step's outcome for the same records."""
+        values = {name: value for name, value in _plain(self.config).items() if name not in _PATHS}
+        columns = arrow_schema(self.step.gives)
+        return content_hash([self.step.name, f"{self.step.version}", f"{values}", f"{columns}", *self.inputs])
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildConfig:
+    """A whole build.
+
+    Attributes:
+        articles: Folder of JATS files, searched recursively, the figures' files beside them.
+        output: Folder for the parts of every step, and at the end `tables/` and `manifest.json`.
+        stages: All steps from articles to `split_pairs`.
+        fetch: The step that fetches into `articles` beforehand, if there is one.
+        ids: File with the ids of the articles to fetch, one a line; see `fetch_articles`.
+        shard_size: Articles that are worked on together, and of which memory holds the figures' texts at once.
+        max_dropped_fraction: Of the records of a step, the share that may be dropped as damaged; above it the build
+            ends with an error. Reasons that are a choice or no damage, such as a licence, do not count.
+    """
+
+    articles: str
+    output: str
+    stages: tuple[Stage, ...]
+    fetch: Stage | None = None
+    ids: str | None = None
+    shard_size: int = 200
+    max_dropped_fraction: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.shard_size < 1:
+            raise ConfigurationError(f"`shard_size` must be at least 1, got {self.shard_size}.")
+        if not 0 <= self.max_dropped_fraction <= 1:
+            raise ConfigurationError(f"`max_dropped_fraction` must be from 0 to 1, got {self.max_dropped_fraction}.")
+        articles, output = Path(os.path.realpath(self.articles)), Path(os.path.realpath(self.output))
+        if output.is_relative_to(articles):
+            raise ConfigurationError(f"`output` must lie outside of `articles` ({self.articles}), got {self.output}.")
+        if (self.fetch is None) != (self.ids is None):
+            raise ConfigurationError("`ids` and the step fetch_articles go together: what is fetched, and how.")
+        takes: type = ArticleFile
+        for stage in self.stages:
+            if stage.step.takes is not takes:
+                raise ConfigurationError(
+                    f"Step {stage.step.name} takes {stage.step.takes.__name__} records, and the step before it gives "
+                    f"{takes.__name__}."
+                )
+            takes = stage.step.gives
+        if not self.stages or self.stages[-1].step.name != LAST:
+            raise ConfigurationError(f"The last of the `steps` must be {LAST}.")
+
+
+def read_settings(path: str | Path) -> dict[str, Any]:
+    """The settings of a YAML file, not yet checked: fields of `BuildConfig`, and `steps` with the settings of each."""
+    try:
+        loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"`config` {path} cannot be read as YAML: {' '.join(str(error).split())}.") from None
+    if not isinstance(loaded, dict) or not isinstance(loaded.get("steps"), dict):
+        raise ConfigurationError(f"{path} must hold `field: value` lines and `steps:` with a line for each step.")
+    for name, values in loaded["steps"].items():
+        if not isinstance(values, dict | None):
+            raise ConfigurationError(f"{path}: step '{name}' must have `field: value` lines, got {values!r}.")
+    return loaded | {"steps": {str(name): dict(values or {}) for name, values in loaded["steps"].items()}}
+
+
+def make_build(values: Mapping[str, Any]) -> BuildConfig:
+    """A build from settings as `read_settings` gives them, from words of a command line too.
+
+    Raises:
+        ConfigurationError: If a setting is unknown, missing, of another type or out of range.
+    """
+    fields = {field.name: field for field in dataclasses.fields(BuildConfig) if field.name not in ("stages", "fetch")}
+    if unknown := [name for name in values if name not in fields and name != "steps"]:
+        raise ConfigurationError(
+            f"A build has no setting '{unknown[0]}'.{near_matches(unknown[0], [*fields, 'steps'])}"
+        )
+    given = {name: _value(name, fields[name].type, values[name]) for name in fields if values.get(name) is not None}
+    for name in ("articles", "output"):
+        if name not in given:
+            raise ConfigurationError(f"A build needs `{name}`: give --{name} DIR, or a line of the YAML file.")
+    stages = [_stage(name, settings, given["articles"]) for name, settings in values.get("steps", {}).items()]
+    fetch = stages.pop(0) if stages and stages[0].step.takes is ArticleId else None
+    return BuildConfig(stages=tuple(stages), fetch=fetch, **given)
+
+
+def described(config: BuildConfig) -> dict[str, Any]:
+    """All settings as JSON values, defaults included."""
+    stages = [config.fetch, *config.stages] if config.fetch else config.stages
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    del values["stages"], values["fetch"]
+    return values | {"steps": {stage.step.name: _plain(stage.config) for stage in stages}}
+
+
+def _stage(name: str, settings: Mapping[str, Any], articles: str) -> Stage:
+    step = find_step(name)
+    folder = _FOLDERS.get(name)
+    if folder in settings:
+        raise ConfigurationError(f"`{folder}` of step {name} is `articles` in a build; leave it out.")
+    filled = {**settings, folder: os.path.abspath(articles)} if folder else dict(settings)
+    if filled.get("hpo") is not None:
+        filled["hpo"] = os.path.abspath(filled["hpo"])  # workers may run in another folder
+    config = make_config(step, filled)
+    return Stage(step, config, _inputs(config))
+
+
+def _inputs(config: Any) -> tuple[str, ...]:
+    if not hasattr(config, "hpo"):
+        return ()
+    return (load_ontology(config.hpo).sha256,)
+
+
+def _value(name: str, hint: Any, value: Any) -> Any:
+    try:
+        return msgspec.convert(value, hint, strict=not isinstance(value, str))
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"`{name}` cannot be {value!r}: {error}.") from None
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}

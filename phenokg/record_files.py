@@ -1,0 +1,80 @@
+"""Records in files that people make and read: JSON lines, Parquet, folders of articles, lists of ids."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from phenolip.exceptions import ConfigurationError, DataError
+from phenolip.phenokg.article_ids import read_article_ids
+from phenolip.phenokg.article_xml import find_articles
+from phenolip.phenokg.records import ArticleFile, ArticleId, Drop, from_row, to_row
+
+Record = TypeVar("Record")
+
+_ROWS_PER_BATCH = 100
+
+
+def read_records(path: str | Path, record_type: type[Record]) -> Iterator[Record | Drop]:
+    """Records of a .jsonl or .parquet file, or of a build's folder of parts; articles also of a folder of XML files,
+    ids also of a text or CSV file.
+
+    Raises:
+        ConfigurationError: If the path is nothing of these.
+        DataError: If it cannot be read, or a row is no such record; the message names the row.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if record_type is ArticleFile:
+            return find_articles(path)
+        if parts := sorted(part for part in path.glob("part-*.parquet") if ".drops." not in part.name):
+            return (record for part in parts for record in _read_parquet(part, record_type))
+    elif path.suffix == ".jsonl":
+        return _read_lines(path, record_type)
+    elif path.suffix == ".parquet":
+        return _read_parquet(path, record_type)
+    elif record_type is ArticleId:
+        return read_article_ids(path)
+    wanted = "a folder of XML files" if record_type is ArticleFile else "a .jsonl or .parquet file"
+    raise ConfigurationError(f"`input` must be {wanted} of {record_type.__name__} records, got {path}.")
+
+
+def to_line(record: object) -> str:
+    """A record as a line of JSON."""
+    return json.dumps(to_row(record), ensure_ascii=False) + "\n"
+
+
+def _read_lines(path: Path, record_type: type[Record]) -> Iterator[Record]:
+    try:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield from_row(_decoded(line, f"{path} line {number}"), record_type, f"{path} line {number}")
+    except OSError as error:
+        raise DataError(f"`input` {path} cannot be read: {error.strerror or error}.") from None
+
+
+def _decoded(line: bytes, where: str) -> dict:
+    try:
+        row = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{where} is no JSON: {error}.") from None
+    if not isinstance(row, dict):
+        raise DataError(f"{where} must be a JSON object, got {type(row).__name__}.")
+    return row
+
+
+def _read_parquet(path: Path, record_type: type[Record]) -> Iterator[Record]:
+    try:
+        with pq.ParquetFile(path) as file:
+            number = 0
+            for batch in file.iter_batches(_ROWS_PER_BATCH):
+                for row in batch.to_pylist():
+                    yield from_row(row, record_type, f"{path} row {number}")
+                    number += 1
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"`input` {path} cannot be read: {' '.join(str(error).split())}.") from None
