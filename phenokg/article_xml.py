@@ -78,7 +78,9 @@ def read_article_trees(file: ArticleFile, *, max_bytes: int, max_depth: int) -> 
     _check_entities(root)
     for element in root.iter(etree.Element):
         if element.tag.startswith("{") and not element.tag.startswith(MATHML):
-            element.tag = element.tag.partition("}")[2]
+            name = element.tag.rpartition("}")[2]
+            if ":" not in name:  # a second colon is an error that does not end the reading
+                element.tag = name
     roots = [root] if root.tag == "article" else root.iter("article") if root.tag in _WRAPPERS else []
     roots = tuple(article for article in roots if any(child.tag in _PARTS for child in article))
     if not roots:
@@ -108,8 +110,8 @@ def _other_root(path: Path) -> str | None:
         _, element = next(iter(parser.read_events()))
     except (OSError, etree.XMLSyntaxError, StopIteration):
         return None
-    name = etree.QName(element)
-    if name.localname in {"article", *_WRAPPERS} and "docbook" not in (name.namespace or ""):
+    namespace, _, name = element.tag.rpartition("}")
+    if name in {"article", *_WRAPPERS} and "docbook" not in namespace:
         return None
     return element.tag
 

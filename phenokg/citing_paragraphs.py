@@ -23,7 +23,7 @@ _RANGE = re.compile(
     r"\s*(?:[A-Za-z]\s?)?(?:[‐-–−~-]|—|(?:to|through|until|a)\b)\s*(?:fig(?:ure|s|ures)?\.?|figuras?)?\s*",
     re.IGNORECASE,
 )
-_MAY_CITE = re.compile(r"\b[sS]?fig|\babb|scheme|plate|chart|image|photo|map|graph|diagram", re.IGNORECASE)
+_MAY_CITE = ("fig", "abb", "scheme", "plate", "chart", "image", "photo", "map", "graph", "diagram")
 _REFERENCE = "\x00"  # in place of the number of a cited work, which is no part of a figure's
 
 
@@ -78,7 +78,7 @@ def find_citing_paragraphs(
         check()
         if element.tag != "p" and element.find(".//p") is not None:
             continue
-        if element.find(".//xref") is None and not _MAY_CITE.search("".join(element.itertext())):
+        if element.find(".//xref") is None and not _may_cite(element):
             continue
         place = _place_of(element)
         pieces, references = text_pieces(element, skip=(*_FLOATS, "p"))
@@ -181,6 +181,11 @@ def _beyond_references(found: list[NumberRange], spans: list[tuple[int, int]]) -
     for numbers in inside.values():
         if len(numbers) > 1 or numbers[0].first != numbers[0].last:
             yield from numbers
+
+
+def _may_cite(element: etree._Element) -> bool:
+    text = "".join(element.itertext()).lower()
+    return any(word in text for word in _MAY_CITE)
 
 
 def _place_of(element: etree._Element) -> _Place:

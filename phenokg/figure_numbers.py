@@ -9,15 +9,16 @@ _WORD = (
     r"figures|figure|figs|fig|figuras|figura|figuren|figur|abbildungen|abbildung|abb"
     r"|schemes|scheme|plates|plate|charts|chart|images|image|photos|photo|maps|map|graphs|graph|diagrams|diagram"
 )
-_HEAD = re.compile(
-    r"(?<![^\W_])(?:(?P<qualifier>(?:supplement(?:ary|al)?|suppl?\.?|supporting|additional\s+files?\s+\d+|online|web|extended"
+_HEAD = re.compile(rf"(?=[fFaAsSpPcCiImMgGdD])(?<![^\W_])(?![Ff]igS\d)(?P<word>(?i:{_WORD}))(?![^\W\d_])\.?\s{{0,3}}")
+_QUALIFIER = re.compile(  # before the word
+    r"(?<![^\W_])(?P<text>(?:supplement(?:ary|al)?|suppl?\.?|supporting|additional\s+files?\s+\d+|online|web|extended"
     r"|(?:appendix|box)(?:\s+\d+)?|author\s+response|decision\s+letter|e?SI|ED)"
-    r"(?:\s+(?:data|information|materials?|file))?)(?:[,:]?\s{1,2}|[—–-]))?"
-    rf"(?!(?-i:[Ff]igS\d))(?P<word>{_WORD})(?![^\W\d_])\.?\s{{0,3}}",
+    r"(?:\s+(?:data|information|materials?|file))?)(?:[,:]?\s{1,2}|[—–-])\Z",
     re.IGNORECASE,
 )
+_MAX_QUALIFIER = 40
 # "FigS1": the ending of a plural is no ending where it belongs to the number.
-_JOINED = re.compile(r"(?<![^\W_])(?i:fig)(?=S\d)")
+_JOINED = re.compile(r"[Ff]ig(?=S\d)")
 _ITEM = re.compile(
     r"(?P<prefix>[sS][\s.-]?|[A-Z]{1,2}[.-]?)?(?P<number>\d{1,3}(?:\.\d{1,2})?)(?!\d)"
     r"(?:\s?[—–-]\s?(?P<supplement>figure\s+supplements?)\s(?P<place>\d{1,2})(?!\d))?"
@@ -30,7 +31,7 @@ _SEPARATOR = re.compile(
     rf"(?:(?:{_WORD})\.?\s{{0,2}})?",
     re.IGNORECASE,
 )
-_TRAILING = re.compile(r"(?<!\w)S(\d{1,3})\s(?:fig|figure)(?!\w)", re.IGNORECASE)
+_TRAILING = re.compile(r"S(?<!\wS)(\d{1,3})\s[Ff]ig(?:ure)?(?!\w)")
 _AUTHORS = r"[A-Z][\w'’-]+\s(?:et\sal|and\s[A-Z]|&\s)"
 _ELSEWHERE = re.compile(
     rf";\s?(?:\x00|{_AUTHORS})|[)\],]?\s(?:in|of|from)\s(?:the\s)?(?:online\s|electronic\s)?"
@@ -89,8 +90,10 @@ def label_numbers(label: str, caption: str = "") -> list[NumberRange]:
         return [NumberRange("figure", _number(bare[1]), _number(bare[1]), 0, len(label))]
     if label:
         return find_numbers(label)
-    head = _HEAD.match(caption)
-    return _read_list(caption, head)[0] if head else []
+    head = _HEAD.search(caption[: 2 * _MAX_QUALIFIER])
+    if head is None or (_qualifier(caption, head) or head).start() > 0:
+        return []
+    return _read_list(caption, head)[0]
 
 
 def _read_list(text: str, head: re.Match[str]) -> tuple[list[NumberRange], int]:
@@ -98,7 +101,8 @@ def _read_list(text: str, head: re.Match[str]) -> tuple[list[NumberRange], int]:
     found: list[NumberRange] = []
     word = head["word"].lower()
     kind = _kind(word)
-    qualifier = _qualifier(head["qualifier"])
+    before = _qualifier(text, head)
+    qualifier = _series(before["text"]) if before else ""
     is_plural = word.endswith("s") or word in ("abbildungen", "figuren")
     place, is_range = head.end(), False
     while item := _ITEM.match(text, place):
@@ -109,11 +113,11 @@ def _read_list(text: str, head: re.Match[str]) -> tuple[list[NumberRange], int]:
             series, number = f"{series} {item['number']} supplement", _number(item["place"])
             kind, qualifier, is_plural = series, "", item["supplement"].endswith("s")
         if is_range:
-            before = found[-1]
+            first = found[-1]
             # "S1-4": the letter holds for both ends
-            if series not in (before.series, kind) or number <= before.first:
+            if series not in (first.series, kind) or number <= first.first:
                 break
-            found[-1] = NumberRange(before.series, before.first, number, before.start, item.end())
+            found[-1] = NumberRange(first.series, first.first, number, first.start, item.end())
         elif not _NOT_FIGURE.match(text, item.end()):
             found.append(NumberRange(series, number, number, item.start(), item.end()))
         place = item.end()
@@ -131,17 +135,19 @@ def _read_list(text: str, head: re.Match[str]) -> tuple[list[NumberRange], int]:
     return found, max(end, head.end())
 
 
+def _qualifier(text: str, head: re.Match[str]) -> re.Match[str] | None:
+    return _QUALIFIER.search(text, max(0, head.start() - _MAX_QUALIFIER), head.start())
+
+
 def _kind(word: str) -> str:
     if word.startswith(("fig", "abb")):
         return "figure"
     return word.removesuffix("s")
 
 
-def _qualifier(text: str | None) -> str:
+def _series(qualifier: str) -> str:
     """Series that a word before "Fig." puts the figure into; whatever is not known by another name is a supplement."""
-    if not text:
-        return ""
-    text = " ".join(text.lower().split())
+    text = " ".join(qualifier.lower().split())
     if text.startswith(("appendix", "box")):
         return text.upper()
     return next((series for word, series in _SERIES if text.startswith(word)), "S")

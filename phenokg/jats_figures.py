@@ -19,10 +19,9 @@ _KINDS: tuple[tuple[frozenset[str], FigureKind], ...] = (
     (frozenset(("front",)), "front"),
 )
 _LOOSE_CAPTION = ("title", "p", "legend")  # directly in the figure, before there was `caption`
-_REUSE = re.compile(
-    r"[^.]{0,200}\b(?:reproduced|reprinted|republished|adapted|modified|used)\b[^.]{0,120}\bpermission\b[^.]{0,200}",
-    re.IGNORECASE,
-)
+_REUSE = re.compile(r"\b(?:reproduced|reprinted|republished|adapted|modified|used)\b[^.]{0,120}\bpermission\b", re.I)
+_REUSE_STEM = "permission"
+_MAX_SENTENCE = 300
 _RIGHTS = re.compile(r"permission|copyright|©|\(c\)|reproduced|reprinted|rights reserved|\bcc\b", re.IGNORECASE)
 
 
@@ -101,5 +100,8 @@ def _license(fig: etree._Element, caption: str) -> License | None:
     credits = " ".join(flat_text(element) for element in own if element.tag in ("attrib", "copyright-statement"))
     if _RIGHTS.search(credits):
         return read_license(credits)
-    sentence = _REUSE.search(caption)
-    return read_license(sentence[0].strip()) if sentence else None
+    if _REUSE_STEM in caption and (reuse := _REUSE.search(caption)):
+        start = caption.rfind(".", 0, reuse.start()) + 1
+        end = caption.find(".", reuse.end()) + 1 or len(caption)
+        return read_license(caption[start:end][:_MAX_SENTENCE])
+    return None

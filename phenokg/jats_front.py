@@ -15,6 +15,7 @@ _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 _PMCID_TYPES = ("pmcid", "pmc", "pmcid-ver", "pmc-uid", "pmcaid")
 _PMCID = re.compile(r"(?:PMC)?0*([1-9][0-9]{0,8})(?:\.([1-9][0-9]{0,3}))?", re.IGNORECASE)
 _PMCID_IN_PATH = re.compile(r"PMC([1-9][0-9]{0,8})(?:\.([1-9][0-9]{0,3}))?(?=$|[/_.-])", re.IGNORECASE)
+_PMC_VERSION_PATH = ".//article-version[@article-version-type='pmc-version']"
 _DOI_PREFIX = re.compile(r"(?:https?://)?(?:dx\.)?(?:doi\.org/|doi:)\s*", re.IGNORECASE)
 _ISO_DATE = re.compile(r"([0-9]{4})(?:-([01][0-9]))?(?:-([0-3][0-9]))?")
 _YEAR = re.compile(r"(?<![0-9])(?:1[5-9]|20)[0-9]{2}(?![0-9])")
@@ -36,10 +37,13 @@ def href(element: etree._Element) -> str | None:
 
 
 def read_ids(meta: etree._Element, path: str) -> dict[str, object]:
-    """Fields `pmcid`, `version`, `pmid`, `doi` and `other_ids`; a folder or file such as PMC123.2 fills what lacks."""
+    """Fields `pmcid`, `version`, `pmid`, `doi` and `other_ids`; a folder or file such as PMC123.2 may fill gaps."""
     given = [(element.get("pub-id-type") or "", flat_text(element)) for element in meta.iterchildren("article-id")]
     given = [(kind, text) for kind, text in given if text]
     pmcid, version = _read_pmcid(given, path)
+    stated = meta.findtext(_PMC_VERSION_PATH, "")
+    if pmcid and version is None and re.fullmatch("[1-9][0-9]{0,3}", stated.strip()):
+        version = int(stated)
     pmids = [text for kind, text in given if kind == "pmid"]
     pmid = next((match[0] for text in pmids if (match := re.search("[1-9][0-9]{0,8}", text))), None)
     dois = [_DOI_PREFIX.sub("", text, count=1).lower() for kind, text in given if kind == "doi"]

@@ -45,6 +45,7 @@ def outcome(folder, data, **bounds):
         ("<article><title>DocBook</title><para/></article>", "not_jats", "'article'"),
         ('<article xmlns="http://docbook.org/ns/docbook"><body/></article>', "not_jats", "docbook"),
         ("<pmc-articleset><Reply>none</Reply></pmc-articleset>", "not_jats", "pmc-articleset"),
+        ("<:article/>", "not_jats", "':article'"),
         ('<manifest xmlns="http://manuscriptexchange.org"><item/></manifest>', "not_jats", "manifest"),
         ("<article><body>" + "<sec>" * 240 + "</sec>" * 240 + "</body></article>", "too_deep", "200"),
         ("<article><body>" + "<sec>" * 5000 + "</sec>" * 5000 + "</body></article>", "too_deep", "depth"),

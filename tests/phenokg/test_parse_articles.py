@@ -74,6 +74,18 @@ def test_a_prefix_may_lack_its_namespace(tmp_path):
     assert parse_one(tmp_path, text).figures[0].graphics == ("a",)
 
 
+def test_comments_and_instructions_are_nowhere_in_the_way(tmp_path):
+    note = "<!-- note --><?page 2?>"
+    text = document(
+        f"{note}<p>{note}Fi{note}g. 1{note}</p>{note}<fig id='f1'>{note}<label>{note}Fig. 1</label>{note}"
+        f"<caption>{note}<p>a{note}b <math>{note}<mi>x</mi>{note}</math></p></caption><graphic xlink:href='a'>{note}</graphic></fig>",
+        f"{note}<article-id pub-id-type='pmid'>{note}7</article-id><abstract>{note}<p>c</p></abstract>",
+    )
+    article = parse_one(tmp_path, f"<?xml version='1.0'?>{note}{text}{note}")
+    assert (article.pmid, article.abstract, article.figures[0].caption) == ("7", "c", "ab x")
+    assert article.figures[0].citing_paragraphs == ("Fig. 1",)
+
+
 def test_a_graphic_belongs_to_the_closest_figure(tmp_path):
     outer, inner = figures(
         tmp_path,
@@ -152,7 +164,7 @@ def test_a_group_gives_its_caption_to_its_figures(tmp_path):
         ("<attrib>Brookhaven National Laboratory</attrib>", None),
         ("<caption><p>A hand. Reprinted under a CC BY license, with permission from X, original copyright 2014.</p>"
          "</caption>", License("commercial", "CC-BY", "Reprinted under a CC BY license, with permission from X, "
-                               "original copyright 2014")),
+                               "original copyright 2014.")),
         ("<caption><p>A hand. The patient gave permission.</p></caption>", None),
     ],
 )  # fmt: skip
@@ -173,8 +185,11 @@ PMC_IDS = '<article-id pub-id-type="pmid">7</article-id><article-id pub-id-type=
          '<article-id pub-id-type="pmcid-ver">PMC123.3</article-id>'
          '<article-id pub-id-type="pmcaid">123</article-id><article-id pub-id-type="pmcaiid">999</article-id>',
          "a.xml", "PMC123.3", "PMC123", 3),
+        ('<article-id pub-id-type="pmcaid">PMC123</article-id><article-version article-version-type="pmc-version">4'
+         "</article-version>", "a.xml", "PMC123.4", "PMC123", 4),
         ('<article-id pub-id-type="pmc-uid">123</article-id>', "PMC124.2/a.xml", "PMC123", "PMC123", None),
         ("", "x/PMC123.10/main.xml", "PMC123.10", "PMC123", 10),
+        ("", "PMC99.1/PMC123.2/main.xml", "PMC123.2", "PMC123", 2),
         ("", "PMC000xxxxxx/PMC123.nxml", "PMC123", "PMC123", None),
         ("", "PMC0.0/a.xml", "10.1/ab", None, None),
         ('<article-id pub-id-type="pmc">none</article-id>', "a.xml", "10.1/ab", None, None),
