@@ -70,6 +70,7 @@ setup(
         "phenolip": ["model_card.md", "LICENSE"],
         "phenolip.train.configs": ["*.yaml", "stage1/*.yaml", "ablation/*.yaml", "ablation/*/*.yaml"],
         "phenolip.phenokg": ["*.yaml"],
+        "phenolip.datasets_scripts": ["*.jinja"],
         "phenolip.phenokg.configs": ["*.yaml"],
         "phenolip.eval": ["*.html", "*.jinja", "*.j2"],
         "phenolip.eval.tasks": ["*.yaml"],
@@ -84,6 +85,9 @@ setup(
             "boto3>=1.40",
             "scikit-learn>=1.6",
             "PyStemmer>=2.2",
+            "rensa>=0.5",
+            "matplotlib>=3.10",
+            "jinja2>=3.1.6",
         ],
         "ray": ["phenolip[phenokg]", "ray[data]>=2.50"],  # 240 MB
         "eval": EVAL,

@@ -10,7 +10,10 @@ from phenolip import __version__
 from phenolip.command_line import fold_flag
 from phenolip.exceptions import ConfigurationError, PhenoLIPError, near_matches
 
-COMMANDS = ("ontology", "link", "kg", "prepare", "eval", "compare", "predict", "quickstart", "mini", "ablation", "env")
+COMMANDS = (
+    *("ontology", "link", "kg", "prepare", "audit", "eval", "compare", "predict"),
+    *("quickstart", "mini", "ablation", "env"),
+)
 
 
 class _OneSentenceParser(argparse.ArgumentParser):
