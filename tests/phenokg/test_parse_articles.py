@@ -78,7 +78,8 @@ def test_comments_and_instructions_are_nowhere_in_the_way(tmp_path):
     note = "<!-- note --><?page 2?>"
     text = document(
         f"{note}<p>{note}Fi{note}g. 1{note}</p>{note}<fig id='f1'>{note}<label>{note}Fig. 1</label>{note}"
-        f"<caption>{note}<p>a{note}b <math>{note}<mi>x</mi>{note}</math></p></caption><graphic xlink:href='a'>{note}</graphic></fig>",
+        f"<caption>{note}<p>a{note}b <math>{note}<mi>x</mi>{note}</math></p></caption>"
+        f"<graphic xlink:href='a'>{note}</graphic></fig>",
         f"{note}<article-id pub-id-type='pmid'>{note}7</article-id><abstract>{note}<p>c</p></abstract>",
     )
     article = parse_one(tmp_path, f"<?xml version='1.0'?>{note}{text}{note}")
