@@ -92,13 +92,21 @@ def _run_step(args: argparse.Namespace) -> int:
     drops_path = output.with_suffix(".drops.jsonl")
     partials = {path: path.with_name(f".{path.name}.{os.getpid()}.partial") for path in (drops_path, output)}
     dropped: Counter[str] = Counter()
+    num_made = 0
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         records = tqdm(read_records(args.input, step.takes), desc=step.name, unit="record", disable=None)
-        with partials[output].open("w", encoding="utf-8") as made, partials[drops_path].open("w") as left:
+        with (
+            partials[output].open("w", encoding="utf-8") as made,
+            partials[drops_path].open("w", encoding="utf-8") as left,
+        ):
             for outcome in step.run(records, config):
-                (left if isinstance(outcome, Drop) else made).write(to_line(outcome))
-                dropped["" if not isinstance(outcome, Drop) else outcome.reason] += 1
+                if isinstance(outcome, Drop):
+                    left.write(to_line(outcome))
+                    dropped[outcome.reason] += 1
+                else:
+                    made.write(to_line(outcome))
+                    num_made += 1
         for path, partial in partials.items():
             os.replace(partial, path)
     except OSError as error:
@@ -106,7 +114,6 @@ def _run_step(args: argparse.Namespace) -> int:
     finally:
         for partial in partials.values():
             partial.unlink(missing_ok=True)
-    num_made = dropped.pop("", 0)
     sys.stderr.write(f"{num_made:,} records{_reasons(dropped)}: {output}\n")
     return 0
 

@@ -158,5 +158,10 @@ def _value(name: str, hint: Any, value: Any) -> Any:
 
 
 def _plain(config: Any) -> dict[str, Any]:
-    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+    """Settings as JSON values."""
+    values = ((field.name, getattr(config, field.name)) for field in dataclasses.fields(config))
+    return {name: str(value) if isinstance(value, Path) else _listed(value) for name, value in values}
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

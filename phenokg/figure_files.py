@@ -72,14 +72,14 @@ class FigureFiles:
             raise NoImageError("no_graphic", "The figure has no graphic.")
         folder = self._below(self._media, source).parent
         problems: list[NoImageError] = []
-        ranks: dict[Path, tuple[bool, int]] = {}
+        found: dict[Path, bool] = {}
         for href in hrefs:
             try:
                 for path, is_exact in self._paths(folder, href):
-                    ranks.setdefault(path, (is_exact, self._num_pixels(path)))
+                    found[path] = is_exact or found.get(path, False)
             except NoImageError as problem:
                 problems.append(problem)
-        for path in sorted(ranks, key=ranks.__getitem__, reverse=True):  # of equals the first in the article
+        for path in self._best_first(found):
             try:
                 data = self._read(path)
                 picture = decode_image(data, max_pixels=self._max_pixels)
@@ -90,9 +90,16 @@ class FigureFiles:
             except DataError as error:
                 problems.append(NoImageError("unreadable_image", _named(error, path)))
             else:
-                num_images = len({_stem(path.name) for path in ranks})
+                num_images = len({_stem(path.name) for path in found})
                 return FigureImage(path.relative_to(self._media).as_posix(), data, picture, num_images)
         raise problems[0]
+
+    def _best_first(self, found: dict[Path, bool]) -> list[Path]:
+        """Files of the very name before others, large before small; of equals the first in the article."""
+        if len(found) == 1:
+            return list(found)
+        ranks = {path: (is_exact, self._num_pixels(path)) for path, is_exact in found.items()}
+        return sorted(found, key=ranks.__getitem__, reverse=True)
 
     def _paths(self, folder: Path, href: str) -> list[tuple[Path, bool]]:
         """Raster files that an href may mean, and whether it is their name to the letter, but for its case."""

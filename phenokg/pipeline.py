@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
+from phenolip import __version__
 from phenolip.exceptions import ConfigurationError, DataError, PhenoLIPError
 from phenolip.ontology import load_ontology
 from phenolip.phenokg.article_ids import read_article_ids
@@ -46,6 +47,7 @@ NO_DAMAGE = frozenset(
     "duplicate_id duplicate_image near_duplicate blank_image".split()
 )
 _PACKAGES = ("lxml", "ahocorasick-rs", "msgspec", "pyarrow", "ImageHash", "scipy")
+_MARKER = ".phenolip-kg"  # in a folder that builds may write into
 _MIN_RECORDS = 1_000  # after which a run over its `max_dropped_fraction` ends early
 
 
@@ -68,7 +70,7 @@ class ShardWork:
 
     def identities(self, shard: Shard) -> list[str]:
         """Of the articles, then of each step's part."""
-        identities = [content_hash([f"{FORMAT_VERSION}", shard.identity])]
+        identities = [content_hash([f"{FORMAT_VERSION} {__version__}", shard.identity])]
         for stage in self.stages:
             identities.append(content_hash([identities[-1], stage.identity]))
         return identities
@@ -115,13 +117,12 @@ def build(config: BuildConfig, engine: Engine = run_here, progress: bool | None 
         work = ShardWork(output, config.stages[:-1])
         finals = [work.identities(shard)[-1] for shard in shards]
         identity = content_hash([*finals, config.stages[-1].identity])
-        manifest = read_manifest(output)
-        if manifest is not None and manifest["identity"] == identity:
+        facts = {"identity": identity, "articles": os.path.abspath(config.articles), "config": described(config)}
+        if (manifest := read_manifest(output)) is not None and facts.items() <= manifest.items():
             return manifest
         _run_shards(work, shards, engine, config.max_dropped_fraction, progress)
         totals = found | _totals(work, shards)
         _check_drops(totals, config.max_dropped_fraction, min_records=1)
-        facts = {"identity": identity, "articles": os.path.abspath(config.articles), "config": described(config)}
         return _publish(config, work, shards, totals, facts)
 
 
@@ -129,13 +130,14 @@ def build(config: BuildConfig, engine: Engine = run_here, progress: bool | None 
 def _own(output: Path) -> Iterator[None]:
     """Holds the folder for this run alone, and clears what a killed one left half written."""
     with disk_errors(output):
-        marker = output / ".phenolip-kg"
+        marker = output / _MARKER
         if output.exists() and not output.is_dir():
             raise ConfigurationError(f"`output` must be a folder, and {output} is a file.")
         if output.is_dir() and any(output.iterdir()) and not marker.exists():
             raise ConfigurationError(f"`output` {output} holds other files: name a new folder, or that of a build.")
         output.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(marker, timeout=0)
+        marker.touch()
+        lock = FileLock(output / ".lock", timeout=0)
         try:
             lock.acquire()
         except Timeout:
@@ -274,7 +276,7 @@ def _described(counts: Counts) -> dict[str, Any]:
         "in": counts.num_in,
         "out": counts.num_out,
         "dropped": counts.dropped,
-        "examples": counts.examples,
+        "examples": {reason: list(keys) for reason, keys in counts.examples.items()},
         "seconds": round(counts.seconds, 3),
         "records_per_s": round(counts.num_in / counts.seconds, 1) if counts.seconds else None,
         "num_bytes": counts.num_bytes,

@@ -1,0 +1,50 @@
+"""Small corpora of JATS articles with images, written by the tests that need one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+LICENSE = """<permissions><license xlink:href="http://creativecommons.org/licenses/by/4.0/"><p>CC BY</p></license>
+</permissions>"""
+ARTICLE = """<article xmlns:xlink="http://www.w3.org/1999/xlink"><front>
+<journal-meta><journal-title-group><journal-title>Journal</journal-title></journal-title-group></journal-meta>
+<article-meta><article-id pub-id-type="doi">10.1/{name}</article-id><title-group><article-title>Title</article-title>
+</title-group>{license}</article-meta></front><body>{figures}</body></article>"""
+FIGURE = """<fig id="{id}"><label>Figure</label><caption><p>{caption}</p></caption>
+<graphic xlink:href="{href}"/></fig>"""
+
+
+def draw(path: Path, seed: int) -> None:
+    """An image whose pixels the seed decides."""
+    blocks = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
+    Image.fromarray(blocks).resize((64, 64), Image.Resampling.NEAREST).save(path)
+
+
+class Corpus:
+    """A folder of articles."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.num_images = 0
+
+    def add(self, name, figures=(("seizures and long fingers", "f1.png"),), license=LICENSE, images=None):
+        """An article; `figures` are captions and hrefs, `images` the files to draw (None: those of the hrefs)."""
+        folder = self.folder / name
+        folder.mkdir(parents=True)
+        xml = "".join(
+            FIGURE.format(id=f"f{place}", caption=caption, href=href)
+            for place, (caption, href) in enumerate(figures, 1)
+        )
+        (folder / "a.xml").write_text(ARTICLE.format(name=name, license=license, figures=xml))
+        for image in [href for _, href in figures] if images is None else images:
+            self.num_images += 1
+            draw(folder / image, self.num_images)
+        return folder
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """An empty one, below the test's folder."""
+    return Corpus(tmp_path / "articles")
