@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -130,9 +131,15 @@ def make_linker(config: LinkConfig, encode: Encode | None = None) -> PhenotypeLi
     return PhenotypeLinker(ontology, min_score=config.min_score, encode=encode)
 
 
+@lru_cache(maxsize=1)
+def _kept_linker(config: LinkConfig) -> PhenotypeLinker | PaperLinker:
+    """One linker for all shards that a process works on."""
+    return make_linker(config)
+
+
 def run(records: Iterable[Article], config: LinkConfig) -> Iterator[LinkedFigure]:
     """Every figure of the articles, with the phenotypes that its caption names; one without links is kept."""
-    linker = make_linker(config)
+    linker = _kept_linker(config)
     for article in records:
         for figure in article.figures:
             yield LinkedFigure(
