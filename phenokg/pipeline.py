@@ -167,10 +167,14 @@ def _find_shards(config: BuildConfig, output: Path) -> tuple[list[Shard], dict[s
     else:
         articles, name = _fetch(config), config.fetch.step.name
     shards = write_shards(output, articles, config.shard_size, name)
-    if not any(shard.num_articles for shard in shards):
-        raise DataError(f"`articles` {config.articles} holds no article: .xml and .nxml files are looked for.")
     parts = (Part(output / SOURCE, shard.number) for shard in shards)
-    return shards, {name: sum((part.counts() for part in parts), Counts())}
+    counts = sum((part.counts() for part in parts), Counts())
+    if not counts.num_out:
+        dropped = ", ".join(f"{number} {reason}" for reason, number in counts.dropped.items()) or "nothing"
+        raise DataError(
+            f"There is no article in {config.articles}, where .xml and .nxml files count; left out: {dropped}."
+        )
+    return shards, {name: counts}
 
 
 def _fetch(config: BuildConfig) -> Iterator[ArticleFile | Drop]:

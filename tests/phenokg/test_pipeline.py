@@ -308,10 +308,41 @@ def test_folders_that_are_wrong(config, corpus, tmp_path):
     with pytest.raises(ConfigurationError, match="`output` must be a folder"):
         build(replace(config, output=str(tmp_path / "home" / "thesis.txt")))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="`articles` .*empty holds no article"):
+    with pytest.raises(
+        DataError, match="There is no article in .*empty, where .xml and .nxml files count; left out: nothing"
+    ):
         build(replace(config, articles=str(tmp_path / "empty")))
     with pytest.raises(DataError, match="Folder of articles .*absent does not exist"):
         build(replace(config, articles=str(tmp_path / "absent")))
+
+
+def test_articles_of_a_bucket_are_fetched_first(corpus, tmp_path, monkeypatch):
+    boto3, moto = pytest.importorskip("boto3"), pytest.importorskip("moto.server")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    server = moto.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    try:
+        endpoint = "http://{}:{}".format(*server.get_host_and_port())
+        client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
+        client.create_bucket(Bucket="pmc-oa-opendata")
+        for path, name in zip(sorted(corpus.add("a").iterdir()), ("PMC1.1.xml", "f1.png"), strict=True):
+            key = f"PMC1.1/{name}"
+            client.put_object(Bucket="pmc-oa-opendata", Key=key, Body=path.read_bytes(), ACL="public-read")
+        (tmp_path / "ids.txt").write_text("PMC1\nPMC2\n")
+        fetch = find_step("fetch_articles")
+        fetched = tmp_path / "fetched"
+        values = {"folder": str(fetched), "endpoint": endpoint, "requests_per_s": 1000}
+        config = BuildConfig(
+            articles=str(fetched), output=str(tmp_path / "out"), stages=stages(fetched), ids=str(tmp_path / "ids.txt"),
+            fetch=Stage(fetch, make_config(fetch, values)),
+        )  # fmt: skip
+        manifest = build(config)
+    finally:
+        server.stop()
+    counts = manifest["steps"]["fetch_articles"]
+    assert (counts["in"], counts["out"], counts["dropped"]) == (2, 1, {"not_found": 1})
+    assert [pair.image_path for pair in pairs_of(config)] == ["PMC0/PMC1.1/f1.png"]
 
 
 def test_every_yaml_is_a_build(tmp_path):
