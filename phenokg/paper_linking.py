@@ -15,6 +15,7 @@ from phenolip.ontology import PHENOTYPIC_ABNORMALITY, PhenotypeOntology
 from phenolip.phenokg.records import PhenotypeLink
 
 _PUNCTUATION = re.compile(r"[^\w\s-]+")
+_NO_PUNCTUATION = dict.fromkeys(code for code in range(128) if _PUNCTUATION.fullmatch(chr(code)))
 _BLANK = re.compile(r"\s+")
 _RUN = re.compile(r"[\w-]+")
 
@@ -51,7 +52,10 @@ class PaperLinker:
 
 def plain_text(text: str) -> str:
     """The form in which names and texts are compared."""
-    return _BLANK.sub(" ", _PUNCTUATION.sub("", _lower(text))).strip()
+    lowered = _lower(text)
+    if lowered.isascii():  # several times faster than the pattern
+        return " ".join(lowered.translate(_NO_PUNCTUATION).split())
+    return " ".join(_PUNCTUATION.sub("", lowered).split())
 
 
 def _lower(text: str) -> str:
