@@ -1,8 +1,8 @@
 """Finds the wordings of a lexicon in a text, their words in any order, apart and in other forms.
 
-A phrase is a set of stems, each with the places where it stands. The wordings that it holds in full are found by
+A sentence is a set of stems, each with the places where it stands. The wordings that it holds in full are found by
 descending a tree from rare words to frequent ones; only then is it asked how the words stand to each other. The time
-is that of a few set operations a phrase, whatever the size of the lexicon. The method is ours; that the words of a
+is that of a few set operations a word, whatever the size of the lexicon. The method is ours; that the words of a
 name may change order and form is the idea of Groza et al., 2024 (FastHPOCR).
 """
 
@@ -16,7 +16,7 @@ from phenolip.phenokg.lexicon import SINGLE, Lexicon, Wording
 from phenolip.phenokg.words import WORD, Role, Separator, nouns_of, role_of, separator_of, singular, stem, words_of
 
 _MAX_SENTENCE_WORDS = 120  # a text without a full stop is cut here, which keeps the time linear
-_MAX_SPAN_WORDS = 14
+_MAX_SPAN_WORDS = 10
 _MAX_INSERTED = 2  # words of their own meaning between those of a mention; one more in a list
 _INSERTED_COST, _TURNED_COST, _REVERSED_COST, _ADJECTIVE_COST = 0.1, 0.03, 0.1, 0.1
 _ROUNDING = 1e-9  # costs are sums of tenths
@@ -25,7 +25,6 @@ _MEMO_SIZE = 300_000  # distinct words, and separators, of a corpus that are rem
 # Plain integers: a comparison of them is what the inner loops do most.
 _HYPHEN, _COMMA, _BRACKET, _STOP = map(int, (Separator.HYPHEN, Separator.COMMA, Separator.BRACKET, Separator.STOP))
 _PREPOSITIONS = frozenset("of in on at for".split())
-_PHRASE_ENDS = (Role.WALL, Role.BARRIER)
 _BARRIERS = frozenset(map(stem, words_of(Role.BARRIER)))
 
 _Places = dict[str, list[tuple[int, float]]]  # stem -> places in the text, each with the cost of reading it so
@@ -51,7 +50,6 @@ class _Known(NamedTuple):
     Attributes:
         role: What it does in a phrase.
         is_content: 1 if it says something of its own, else 0.
-        ends_phrase: Whether no mention crosses it unless its wording says so.
         readings: Words of wordings that it may be, with what each reading costs.
         stems: The words of `readings`.
         alone: Wordings of this one word.
@@ -59,7 +57,6 @@ class _Known(NamedTuple):
 
     role: Role
     is_content: int
-    ends_phrase: bool
     readings: tuple[tuple[str, float], ...]
     stems: tuple[str, ...]
     alone: tuple[Wording, ...]
@@ -158,17 +155,11 @@ class WordingMatcher:
             by_words[wording.words].append(wording)
         frequency = Counter(word for words in by_words if len(words) > 1 for word in set(words))
         self._vocabulary = frozenset(frequency)
-        self._alone: dict[str, list[Wording]] = {}
-        phrase_wordings, sentence_wordings = {}, {}
-        for words, wordings in by_words.items():
-            if len(words) == 1:
-                self._alone[words[0].removeprefix(SINGLE)] = wordings
-            elif wordings[0].walls or not _BARRIERS.isdisjoint(words):
-                sentence_wordings[words] = wordings
-            else:
-                phrase_wordings[words] = wordings
-        self._phrase_index = _Node.of(phrase_wordings, frequency)
-        self._sentence_index = _Node.of(sentence_wordings, frequency)
+        several = {words: wordings for words, wordings in by_words.items() if len(words) > 1}
+        self._alone = {
+            words[0].removeprefix(SINGLE): wordings for words, wordings in by_words.items() if len(words) == 1
+        }
+        self._tree = _Node.of(several, frequency)
         self._memo: dict[str, _Known] = {}
         self._kinds: dict[str, int] = {}
 
@@ -183,12 +174,13 @@ class WordingMatcher:
         ]
         for place, joined in worded.joined.items():
             found += [Mention((place - 1, place), wording.weight, wording) for wording in joined.alone]
-        for phrases in _sentences(worded):
-            for first, behind in phrases:
-                if behind - first > 1:
-                    self._match(worded, first, behind, self._phrase_index, found)
-            if len(phrases) > 1 or worded.known[phrases[0][0]].ends_phrase:
-                self._match(worded, phrases[0][0], phrases[-1][1], self._sentence_index, found)
+        for first, behind in _sentences(worded):
+            present = set().union(*worded.stems[first:behind])
+            groups = self._tree.within(present)
+            if groups:
+                where = _where(worded, first, behind)
+                for group in groups:
+                    self._place(worded, where, group, found)
         return worded, found
 
     def _read(self, text: str) -> WordedText:
@@ -207,7 +199,7 @@ class WordingMatcher:
             kinds.update({gap: int(separator_of(gap)) for gap in gaps})
             worded.kinds = [kinds[gap] for gap in gaps]
         worded.contents = list(accumulate([known[1] for known in worded.known], initial=0))
-        worded.stems = [known[4] for known in worded.known]
+        worded.stems = [known[3] for known in worded.known]
         if "-" in text:  # "pre-auricular" is "preauricular" too
             for place in range(1, len(words)):
                 if gaps[place] == "-":
@@ -225,7 +217,7 @@ class WordingMatcher:
             wordings = (*self._alone_of(word), *self._abbreviations.get(word, ()))
             alone = tuple(wording for wording in wordings if wording.weight >= self._threshold)
         stems = tuple(stemmed for stemmed, _ in readings)
-        known = _Known(role, int(role is Role.CONTENT), role in _PHRASE_ENDS, readings, stems, alone)
+        known = _Known(role, int(role is Role.CONTENT), readings, stems, alone)
         self._memo[word] = known
         return known
 
@@ -235,15 +227,6 @@ class WordingMatcher:
             return found
         nouns = (self._alone[noun] for noun in nouns_of(word) if noun in self._alone)
         return [replace(wording, weight=wording.weight - _ADJECTIVE_COST) for wording in next(nouns, ())]
-
-    def _match(self, worded: WordedText, first: int, behind: int, index: _Node, found: list[Mention]) -> None:
-        """Adds the mentions of several words among those from `first` up to `behind`, a phrase or a sentence."""
-        present = set().union(*worded.stems[first:behind])
-        groups = index.within(present) if len(present) > 1 else ()
-        if groups:
-            where = _where(worded, first, behind)
-            for group in groups:
-                self._place(worded, where, group, found)
 
     def _place(self, worded: WordedText, places: _Places, group: _Group, found: list[Mention]) -> None:
         """Adds the mentions of a wording of several words, one for each place of its rarest word in the sentence."""
@@ -271,34 +254,20 @@ class WordingMatcher:
                     found.append(Mention(tuple(sorted(order)), score * wording.weight, wording))
 
 
-def _sentences(worded: WordedText) -> Iterator[list[tuple[int, int]]]:
-    """First place, and the place behind the last, of each phrase of each sentence.
-
-    A phrase ends where no mention goes on unless its wording says so.
-    """
-    phrases: list[tuple[int, int]] = []
-    first = sentence_first = 0
-    kinds = worded.kinds
-    ends = [place for place, known in enumerate(worded.known) if known[2] or kinds[place] >= _BRACKET]
-    for place in (*ends, len(worded.known)):
-        while place - sentence_first > _MAX_SENTENCE_WORDS:
-            cut = sentence_first + _MAX_SENTENCE_WORDS
-            if first < cut:
-                phrases.append((first, cut))
-            yield phrases
-            phrases, first, sentence_first = [], max(first, cut), cut
-        if place > first:
-            phrases.append((first, place))
-        first = place
-        if phrases and kinds[place] == _STOP:
-            yield phrases
-            phrases, sentence_first = [], place
-    if phrases:
-        yield phrases
+def _sentences(worded: WordedText) -> Iterator[tuple[int, int]]:
+    """First place, and the place behind the last, of each sentence of two words or more."""
+    ends = [place for place, kind in enumerate(worded.kinds) if kind == _STOP]
+    first = 0
+    for end in (*ends, len(worded.words)):
+        while first + 1 < end:
+            behind = min(end, first + _MAX_SENTENCE_WORDS)
+            yield first, behind
+            first = behind
+        first = end
 
 
 def _where(worded: WordedText, first: int, behind: int) -> _Places:
-    """The stems of a phrase or a sentence, each with its places and the cost of reading it there."""
+    """The stems of a sentence, each with its places and the cost of reading it there."""
     where: _Places = {}
     for place in range(first, behind):
         for reading, cost in worded.known[place].readings:
