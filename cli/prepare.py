@@ -1,4 +1,4 @@
-"""`phenolip prepare`: fill the datasets cache with a benchmark, split pairs, draw phantoms, paste figures."""
+"""`phenolip prepare`: PhenoBench or PhenoKG into the datasets cache, a split of pairs, phantoms, pasted figures."""
 
 import argparse
 import sys
@@ -11,17 +11,25 @@ from phenolip.datasets_scripts.phenobench import prepare_phenobench
 from phenolip.datasets_scripts.prepare import prepare_phantoms, prepare_split
 from phenolip.ontology.reader import load_ontology
 
-HELP = "make data ready: phenobench for load_dataset, a split of your own pairs, phantoms, or compound figures"
+HELP = "make data ready: phenobench or phenokg for load_dataset, a split of your pairs, phantoms, compound figures"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the sub-commands `phenobench`, `split`, `phantoms` and `composites`."""
+    """Declare the sub-commands `phenobench`, `phenokg`, `split`, `phantoms` and `composites`."""
     targets = parser.add_subparsers(dest="target", required=True, metavar="TARGET")
     phenobench = targets.add_parser(
         "phenobench", help='make load_dataset("phenobench") work from any folder', allow_abbrev=False
     )
     _add_source(phenobench)
     phenobench.add_argument("--output", metavar="DIR", help="Parquet files and card (inside the datasets cache)")
+    phenokg = targets.add_parser(
+        "phenokg", help='make load_dataset("phenokg", "terms") work from any folder', allow_abbrev=False
+    )
+    phenokg.add_argument("--source", metavar="DIR", help="output of `phenolip kg build` (terms and relations alone)")
+    phenokg.add_argument("--output", metavar="DIR", help="Parquet files and card (inside the datasets cache)")
+    phenokg.add_argument("--media", metavar="DIR", help="folder of the articles, if moved since the build")
+    phenokg.add_argument("--kgx", action="store_true", help="also write the graph as kgx/nodes.tsv and edges.tsv")
+    _add_checks(phenokg)
     split = targets.add_parser(
         "split", help="train and validation without leaks, as Parquet with embedded images", allow_abbrev=False
     )
@@ -73,6 +81,10 @@ def _add_source(parser: argparse.ArgumentParser, *, has_max_side: bool = True) -
         help="ImageFolder, .jsonl, .csv, Parquet, WebDataset shards, or a dataset on the Hub",
     )
     parser.add_argument("--split", help="split of the source, where it has several")
+    _add_checks(parser, has_max_side=has_max_side)
+
+
+def _add_checks(parser: argparse.ArgumentParser, *, has_max_side: bool = True) -> None:
     if has_max_side:
         parser.add_argument("--max_side", type=_pixels, metavar="N", help="scale larger images down to N pixels")
     parser.add_argument("--hpo", metavar="PATH", help="hp.obo or hp.json (the installed release)")
@@ -95,11 +107,13 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(f"Phantoms: {args.num_train} in {args.output}/train, {args.num_validation} beside it.\n")
         return 0
     reading = {
-        "split": args.split,
         "ontology": load_ontology(args.hpo),
         "max_bad_fraction": args.max_bad_fraction,
-        "bad_rows_path": args.bad_rows or Path(f"{(args.output or 'phenobench').rstrip('/')}.bad_rows.jsonl"),
+        "bad_rows_path": args.bad_rows or Path(f"{(args.output or args.target).rstrip('/')}.bad_rows.jsonl"),
     }
+    if args.target == "phenokg":
+        return _run_phenokg(args, reading)
+    reading["split"] = args.split
     if args.target == "composites":
         return _run_composites(args, reading)
     reading["max_side"] = args.max_side
@@ -128,6 +142,25 @@ def run(args: argparse.Namespace) -> int:
             f"From {other['source']}: {other['num_rows_added']} rows in train, {linked} left out, being linked to "
             "validation rows.\n"
         )
+    return 0
+
+
+def _run_phenokg(args: argparse.Namespace, reading: dict[str, Any]) -> int:
+    from phenolip.datasets_scripts.phenokg import prepare_phenokg  # needs the extra "phenokg"
+
+    folder, facts = prepare_phenokg(
+        args.source, output=args.output, media=args.media, max_side=args.max_side, kgx=args.kgx, **reading
+    )
+    counts = f"{facts['num_terms']:,} terms, {facts['num_relations']:,} relations"
+    names = ["terms", "relations"]
+    if "pairs" in facts:
+        counts += f", {sum(facts['pairs']['num_rows'].values()):,} pairs"
+        names.append("pairs")
+    calls = ", ".join(f'load_dataset("phenokg", "{name}")' for name in names)
+    sys.stdout.write(
+        f"PhenoKG: {counts}, HPO release {facts['hpo']['release']}. {calls} work from any folder; Parquet and card: "
+        f"{folder}\n"
+    )
     return 0
 
 

@@ -2,9 +2,8 @@
 
 import base64
 import io
-import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from phenolip.datasets_scripts.contamination import MAX_PARTNERS, AuditedTable, Contamination, Match
+from phenolip.datasets_scripts.tables import write_lines
 from phenolip.images import decode_image
 from phenolip.provenance import write_json
 
@@ -66,10 +66,10 @@ def write_audit(found: Contamination, folder: str | Path, **facts: Any) -> dict[
     (folder / "audit.json").unlink(missing_ok=True)  # written last: where it is, the rest is whole
     summary = {**summarize(found), **facts}
     matches = list(found.matches())
-    _write_lines(folder / "pairs.jsonl", (_pair_line(found, match) for match in matches))
+    write_lines(folder / "pairs.jsonl", (_pair_line(found, match) for match in matches))
     partners = found.num_partners
-    _write_lines(folder / "bench_rows.jsonl", _row_lines(found.bench, partners))
-    _write_lines(folder / "train_rows.jsonl", _row_lines(found.train, found.train_rows()))
+    write_lines(folder / "bench_rows.jsonl", _row_lines(found.bench, partners))
+    write_lines(folder / "train_rows.jsonl", _row_lines(found.train, found.train_rows()))
     (folder / "audit.html").write_text(_page(found, summary, matches), encoding="utf-8")
     write_json(folder / "audit.json", summary)
     return summary
@@ -92,11 +92,6 @@ def _row_lines(table: AuditedTable, numbers: dict[str, np.ndarray]) -> Iterator[
     for row in np.flatnonzero(np.any([values > 0 for values in numbers.values()], axis=0)).tolist():
         touched = {name: values[row].item() for name, values in numbers.items() if values[row]}
         yield {"row": row, "id": table.row_ids[row], "criteria": touched}
-
-
-def _write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
 
 
 # The page -----------------------------------------------------------------------------------------------------------

@@ -1,15 +1,18 @@
 """Column names and types of every table that the parts of PhenoLIP hand to each other.
 
-Pixels count from the top left corner of the image file; character offsets count Unicode code points of ``caption``.
+Pixels count from the top left corner of the image file; character offsets count Unicode code points.
 """
 
 from datasets import Features, Image, List, Value
 
 _TEXT = Value("string")
 
-#: One image and its text, with where both come from. ``caption`` is the text to train on.
+#: One image and its text, with where both come from and under what terms. ``row_id`` is unique: article, figure,
+#: subfigure. ``caption`` is the text to train on; the phenotypes' offsets count in ``caption_raw``. ``license`` is an
+#: SPDX identifier, or null where the statement names no known licence; ``license_text`` is that statement.
 PAIRS = Features(
     {
+        "row_id": _TEXT,
         "image": Image(),
         "caption": _TEXT,
         "caption_raw": _TEXT,
@@ -31,12 +34,22 @@ PAIRS = Features(
             {"category": _TEXT, "severity": _TEXT, "location": _TEXT, "assertion": _TEXT, "hpo_id": _TEXT}
         ),
         "modality": _TEXT,
+        "article_id": _TEXT,
         "pmcid": _TEXT,
         "version": _TEXT,
+        "doi": _TEXT,
+        "title": _TEXT,
+        "journal": _TEXT,
+        "published": _TEXT,
         "figure_id": _TEXT,
+        "label": _TEXT,
+        "num_images": Value("int32"),
         "subfigure_id": _TEXT,
         "bbox_xyxy": List(Value("int32")),
+        "citing_paragraphs": List(_TEXT),
         "license": _TEXT,
+        "license_category": _TEXT,
+        "license_text": _TEXT,
         "license_url": _TEXT,
         "url": _TEXT,
         "sha256": _TEXT,
@@ -45,7 +58,7 @@ PAIRS = Features(
     }
 )
 
-#: One phenotype of an ontology release.
+#: One current term of an ontology release; outside HP:0000118 it has no depth, information content or system.
 TERMS = Features(
     {
         "hpo_id": _TEXT,

@@ -5,7 +5,6 @@ listed, and left out up to a cap.
 """
 
 import hashlib
-import json
 import logging
 import os
 from collections import Counter
@@ -21,6 +20,7 @@ from tqdm.auto import tqdm
 from phenolip.datasets_scripts.features import LOADED_PAIRS
 from phenolip.datasets_scripts.images import read_image, verify_image
 from phenolip.datasets_scripts.sources import Labels, RawRow, Source, open_source
+from phenolip.datasets_scripts.tables import write_lines
 from phenolip.exceptions import DataError, UnknownTermError
 from phenolip.ontology.graph import PhenotypeOntology
 from phenolip.ontology.reader import load_ontology
@@ -254,11 +254,7 @@ def _handle_bad_rows(
     listed = ""
     if bad_rows_path is not None:
         path = Path(bad_rows_path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        lines = ({"row_id": row.row_id, "reason": row.reason, "detail": row.detail} for row in bad)
-        temporary.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
-        temporary.replace(path)
+        write_lines(path, ({"row_id": row.row_id, "reason": row.reason, "detail": row.detail} for row in bad))
         listed = f", listed in {path}"
     counts = ", ".join(f"{reason}: {n}" for reason, n in Counter(row.reason for row in bad).most_common())
     if len(bad) > max_bad_fraction * len(checked):

@@ -13,12 +13,14 @@ from typing import Any
 
 import datasets
 
+from phenolip.datasets_scripts.builder_cache import default_folder, forget_others
 from phenolip.datasets_scripts.features import PHENOBENCH
 from phenolip.datasets_scripts.load import load_pairs_with_report
 from phenolip.datasets_scripts.tables import (
     data_revision,
     embedded_rows,
     replaced_folder,
+    size_category,
     write_card,
     write_manifest,
     write_parquet,
@@ -116,7 +118,7 @@ def prepare_phenobench(
         The Parquet folder and the facts that its card states.
     """
     builder = PhenoBench(source, **builder_arguments)
-    folder = Path(output) if output is not None else default_folder(builder)
+    folder = Path(output) if output is not None else default_folder(NAME, builder_arguments.get("cache_dir"))
     with replaced_folder(folder) as temporary:
         builder.download_and_prepare(download_mode=datasets.DownloadMode.FORCE_REDOWNLOAD)
         rows = builder.as_dataset(split=SPLIT).cast_column("image", datasets.Image(decode=False))
@@ -125,37 +127,18 @@ def prepare_phenobench(
         write_manifest(temporary, NAME, **facts)
         write_card(temporary, _front(facts["num_rows"]), f"# PhenoBench\n\n{_describe(facts)}")
         shutil.copy2(temporary / "README.md", builder.cache_dir)
-    _forget_others(builder)
+    forget_others([builder])
     return folder, facts
 
 
-def default_folder(builder: datasets.DatasetBuilder) -> Path:
-    """Where the Parquet files go when the user names no folder: inside the cache that the builder fills."""
-    return _cache_root(builder) / "phenolip" / NAME
-
-
-def _cache_root(builder: datasets.DatasetBuilder) -> Path:
-    return Path(builder.cache_dir).parents[3]  # root / name / configuration / version / hash
-
-
-def _forget_others(builder: PhenoBench) -> None:
-    """Delete whatever else the cache holds under this name: with one left, ``load_dataset`` has no choice to make."""
-    current = Path(builder.cache_dir)
-    for folder in (_cache_root(builder) / NAME).glob("*/*/*/"):
-        if folder != current:
-            shutil.rmtree(folder)
-            Path(f"{folder}_builder.lock").unlink(missing_ok=True)
-
-
 def _front(num_rows: int) -> dict[str, Any]:
-    bounds = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
     return {
         "pretty_name": "PhenoBench",
         "license": "other",
         "language": ["en"],
         "task_categories": ["zero-shot-image-classification"],
         "tags": ["medical", "phenotype", "hpo"],
-        "size_categories": [next((name for bound, name in bounds if num_rows < bound), "n>1M")],
+        "size_categories": [size_category(num_rows)],
         "configs": [{"config_name": "default", "data_files": [{"split": SPLIT, "path": f"data/{SPLIT}-*.parquet"}]}],
     }
 

@@ -203,11 +203,19 @@ def _path_inside(folder: Path, file_name: Any) -> str | None:
 
 
 def _from_cache(name: str) -> datasets.DatasetDict | None:
-    """What was prepared under a plain name; asking the Hub first would cost half a minute without a network."""
-    try:
-        return Cache(dataset_name=name, version="auto", hash="auto").as_dataset()
-    except (ValueError, OSError):  # no such name, several configurations, a broken entry: `load_dataset` says which
-        return None
+    """What was prepared under a plain name; asking the Hub first would cost half a minute without a network.
+
+    Of several configurations that named `pairs` is meant: PhenoKG keeps other tables beside its pairs.
+    """
+    for config_name in (None, "pairs"):
+        try:
+            return Cache(dataset_name=name, config_name=config_name, version="auto", hash="auto").as_dataset()
+        except (
+            ValueError,
+            OSError,
+        ):  # no such name, several configurations, a broken entry: `load_dataset` says which
+            continue
+    return None
 
 
 def _parquet_files(folder: Path, name: str) -> dict[str, list[str]]:

@@ -108,6 +108,26 @@ def write_card(folder: Path, front: Mapping[str, Any], body: str) -> None:
     (folder / "README.md").write_text(f"---\n{header}---\n\n{body.strip()}\n", encoding="utf-8")
 
 
+def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write JSON Lines through a temporary name, so that a reader never meets half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    temporary.replace(path)
+
+
+def size_category(num_rows: int) -> str:
+    """The class that the Hub sorts data sets of so many rows into.
+
+    Example:
+        >>> size_category(2_786)
+        '1K<n<10K'
+    """
+    bounds = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+    return next((name for bound, name in bounds if num_rows < bound), "n>1M")
+
+
 def data_revision(pairs: datasets.Dataset) -> str:
     """SHA-256 over what rows hold (image files, captions, phenotypes, groups), whatever their order and their ids.
 
