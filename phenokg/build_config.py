@@ -24,25 +24,34 @@ _FOLDERS = {"fetch_articles": "folder", "assemble": "media"}
 
 
 @dataclass(frozen=True, slots=True)
+class Release:
+    """The ontology release that a step uses; its fields are those of `PhenotypeOntology`."""
+
+    release: str
+    sha256: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """A step, set up.
 
     Attributes:
         step: What is run.
         config: Of the type that it takes.
-        inputs: What its outcome also depends on, such as the hash of an ontology.
+        hpo: What it reads beside its records; None if nothing.
     """
 
     step: Step
     config: Any
-    inputs: tuple[str, ...] = ()
+    hpo: Release | None = None
 
     @property
     def identity(self) -> str:
         """Changes with all that changes the step's outcome for the same records."""
         values = {name: value for name, value in _plain(self.config).items() if name not in _PATHS}
-        columns = arrow_schema(self.step.gives)
-        return content_hash([self.step.name, f"{self.step.version}", f"{values}", f"{columns}", *self.inputs])
+        columns, hpo = arrow_schema(self.step.gives), self.hpo.sha256 if self.hpo else ""
+        return content_hash([self.step.name, f"{self.step.version}", f"{values}", f"{columns}", hpo])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,13 +150,12 @@ def _stage(name: str, settings: Mapping[str, Any], articles: str) -> Stage:
     if filled.get("hpo") is not None:
         filled["hpo"] = os.path.abspath(filled["hpo"])  # workers may run in another folder
     config = make_config(step, filled)
-    return Stage(step, config, _inputs(config))
+    return Stage(step, config, _release(config.hpo) if hasattr(config, "hpo") else None)
 
 
-def _inputs(config: Any) -> tuple[str, ...]:
-    if not hasattr(config, "hpo"):
-        return ()
-    return (load_ontology(config.hpo).sha256,)
+def _release(path: str | None) -> Release:
+    ontology = load_ontology(path)
+    return Release(ontology.release, ontology.sha256, ontology.source)
 
 
 def _value(name: str, hint: Any, value: Any) -> Any:

@@ -27,12 +27,11 @@ from tqdm.auto import tqdm
 
 from phenolip import __version__
 from phenolip.exceptions import ConfigurationError, DataError, PhenoLIPError
-from phenolip.ontology import load_ontology
 from phenolip.phenokg.article_ids import read_article_ids
 from phenolip.phenokg.article_xml import find_articles
 from phenolip.phenokg.build_config import BuildConfig, Stage, described
 from phenolip.phenokg.parts import Counts, Part, count, disk_errors
-from phenolip.phenokg.records import ArticleFile, Drop, to_table
+from phenolip.phenokg.records import ArticleFile, Drop, to_row, to_table
 from phenolip.phenokg.shards import SOURCE, Shard, write_shards
 from phenolip.phenokg.split_pairs import KEYS, SPLITS, plan
 from phenolip.phenokg.table_files import TableFiles, read_manifest, write_manifest
@@ -267,7 +266,7 @@ def _publish(
             "steps": {name: _described(counts) for name, counts in totals.items()},
             "splits": numbers,
             "tables": files,
-            "hpo": _hpo(work.stages),
+            "hpo": next((to_row(stage.hpo) for stage in work.stages if stage.hpo), None),
             "versions": package_versions(*_PACKAGES),
             "git_commit": git_commit(),
         }
@@ -285,12 +284,3 @@ def _described(counts: Counts) -> dict[str, Any]:
         "records_per_s": round(counts.num_in / counts.seconds, 1) if counts.seconds else None,
         "num_bytes": counts.num_bytes,
     }
-
-
-def _hpo(stages: Sequence[Stage]) -> dict[str, str] | None:
-    """The release that the first step with an ontology used."""
-    for stage in stages:
-        if hasattr(stage.config, "hpo"):
-            ontology = load_ontology(stage.config.hpo)
-            return {"release": ontology.release, "sha256": ontology.sha256, "source": ontology.source}
-    return None

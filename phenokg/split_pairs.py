@@ -11,7 +11,7 @@ The one step that looks at all pairs together; `plan` holds their hashes and ids
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -113,9 +113,8 @@ def _find_duplicates(keys: pa.Table, of_images: bool) -> dict[int, Drop]:
     alive = order.to_numpy()
     drops: dict[int, Drop] = {}
     for reason, columns in same.items():
-        values = np.stack(columns, axis=1)[alive]  # (alive, columns)
-        _, first, inverse = np.unique(values, axis=0, return_index=True, return_inverse=True)
-        twins = first[inverse.reshape(-1)]  # (alive,): place of the first of each row's kind
+        _, first, inverse = np.unique(_joined(columns)[alive], return_index=True, return_inverse=True)
+        twins = first[inverse]  # (alive,): place of the first of each row's kind
         is_first = twins == np.arange(len(alive))
         for place in np.flatnonzero(~is_first):
             detail = _DETAILS[reason].format(_key(keys, alive[twins[place]]))
@@ -157,6 +156,14 @@ def _codes(column: pa.ChunkedArray) -> NDArray[np.int64]:
     """A number for each value, from 0 by first appearance; -1 for null."""
     indices = pc.dictionary_encode(column.combine_chunks()).indices
     return pc.fill_null(indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def _joined(columns: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """One number for each combination of codes; of a hundred million pairs they fit."""
+    joined = np.zeros(len(columns[0]), np.int64)
+    for codes in columns:
+        joined = joined * (int(codes.max()) + 2) + codes + 1
+    return joined
 
 
 def _values(column: pa.ChunkedArray) -> list[str]:
