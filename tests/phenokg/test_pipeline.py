@@ -325,14 +325,14 @@ def test_articles_of_a_bucket_are_fetched_first(corpus, tmp_path, monkeypatch):
     try:
         endpoint = "http://{}:{}".format(*server.get_host_and_port())
         client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
-        client.create_bucket(Bucket="pmc-oa-opendata")
+        client.create_bucket(Bucket="pipeline")  # servers of one process share their buckets
         for path, name in zip(sorted(corpus.add("a").iterdir()), ("PMC1.1.xml", "f1.png"), strict=True):
             key = f"PMC1.1/{name}"
-            client.put_object(Bucket="pmc-oa-opendata", Key=key, Body=path.read_bytes(), ACL="public-read")
+            client.put_object(Bucket="pipeline", Key=key, Body=path.read_bytes(), ACL="public-read")
         (tmp_path / "ids.txt").write_text("PMC1\nPMC2\n")
         fetch = find_step("fetch_articles")
         fetched = tmp_path / "fetched"
-        values = {"folder": str(fetched), "endpoint": endpoint, "requests_per_s": 1000}
+        values = {"bucket": "pipeline", "folder": str(fetched), "endpoint": endpoint, "requests_per_s": 1000}
         config = BuildConfig(
             articles=str(fetched), output=str(tmp_path / "out"), stages=stages(fetched), ids=str(tmp_path / "ids.txt"),
             fetch=Stage(fetch, make_config(fetch, values)),
