@@ -159,7 +159,7 @@ def _codes(column: pa.ChunkedArray) -> NDArray[np.int64]:
 
 
 def _joined(columns: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """One number for each combination of codes; of a hundred million pairs they fit."""
+    """One number for each combination of codes; those of ten million pairs fit."""
     joined = np.zeros(len(columns[0]), np.int64)
     for codes in columns:
         joined = joined * (int(codes.max()) + 2) + codes + 1
