@@ -13,6 +13,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from phenolip.exceptions import ConfigurationError, DataError, near_matches
+from phenolip.ontology import load_ontology
 from phenolip.phenokg.build_config import BuildConfig, make_build, read_settings
 from phenolip.phenokg.pipeline import build, run_here
 from phenolip.phenokg.ray_engine import run_on_ray
@@ -66,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     stats = commands.add_parser("stats", help="counts and plots of a build's tables", allow_abbrev=False)
     stats.add_argument("folder", metavar="DIR", help="output folder of a build")
     stats.add_argument("--output", metavar="DIR", help="where they go (default: DIR/stats)")
+    stats.add_argument("--hpo", metavar="PATH", help="release that the build used, hp.obo or hp.json (the installed)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -121,7 +123,12 @@ def _run_step(args: argparse.Namespace) -> int:
 def _stats(args: argparse.Namespace) -> int:
     from phenolip.datasets_scripts.kg_stats import write_stats  # plots, which no other command here needs
 
-    write_stats(Path(args.folder), Path(args.output or Path(args.folder, "stats")))
+    output = Path(args.output or Path(args.folder, "stats"))
+    stats = write_stats(args.folder, output, ontology=load_ontology(args.hpo))
+    sys.stdout.write(
+        f"{stats['num_pairs']:,} pairs of {stats['num_articles']:,} articles, {stats['num_phenotypes']:,} phenotypes: "
+        f"{output}/stats.png, stats.json\n"
+    )
     return 0
 
 

@@ -71,6 +71,14 @@ class KgBuild:
         """The release that captions were linked against."""
         return (self.manifest.get("hpo") or {}).get("release")
 
+    def check_release(self, ontology: PhenotypeOntology) -> None:
+        """Raises ``DataError`` if the captions were linked against another release."""
+        if self.hpo_release not in (None, ontology.release):
+            raise DataError(
+                f"The pairs of {self._folder} are linked to HPO release {self.hpo_release}, and the ontology given is "
+                f"release {ontology.release}: they must be the same."
+            )
+
     def pairs(self) -> Iterator[FigurePair]:
         """The records, checked one by one, in their order."""
         for name in sorted(self.manifest["tables"]):

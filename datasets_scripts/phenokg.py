@@ -109,11 +109,8 @@ def prepare_phenokg(
     """
     ontology = ontology or load_ontology()
     build = KgBuild(source, media=media) if source is not None else None
-    if build is not None and build.hpo_release not in (None, ontology.release):
-        raise DataError(
-            f"The pairs of {source} are linked to HPO release {build.hpo_release}, and the ontology given is release "
-            f"{ontology.release}: they must be the same."
-        )
+    if build is not None:
+        build.check_release(ontology)
     folder = Path(output) if output is not None else default_folder(NAME, cache_dir)
     with replaced_folder(folder) as temporary:
         facts = _write_ontology(temporary, ontology)

@@ -6,10 +6,8 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from types import SimpleNamespace
 
 import datasets
-import numpy as np
 import pytest
 import yaml
 
@@ -22,9 +20,8 @@ from phenolip.datasets_scripts.load import load_pairs
 from phenolip.datasets_scripts.phenokg import prepare_phenokg
 from phenolip.exceptions import DataError
 from phenolip.ontology import load_ontology
-from phenolip.phenokg.records import FigurePair, License, PhenotypeLink, to_table
 from phenolip.phenokg.split_pairs import SPLITS
-from phenolip.phenokg.table_files import TableFiles, write_manifest
+from phenolip.phenokg.table_files import write_manifest
 
 IN_ANOTHER_PROCESS = """
 import json, sys
@@ -54,51 +51,6 @@ def load_elsewhere(tmp_path, cache, *names):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def link(hpo_id, assertion="present"):
-    return PhenotypeLink(hpo_id, "A shape", 0, 5, "Shape", assertion, "name", 1.0, "words")
-
-
-@pytest.fixture
-def make_build(tmp_path, helpers):
-    """Writes what `phenolip kg build` leaves: tables, manifest, and the articles' images elsewhere."""
-
-    def make(number=4, release="2025-01-16", folder="build"):
-        media, output = tmp_path / "articles", tmp_path / folder
-        splits = np.array([0, 0, 1, 2] * number, dtype=np.int8)[:number]
-        pairs = []
-        for place in range(number):
-            path = f"PMC{place}000.1/fig{place}.png"
-            data = helpers.encoded(helpers.picture(place, (24, 20)))
-            (media / path).parent.mkdir(parents=True, exist_ok=True)
-            (media / path).write_bytes(data)
-            pairs.append(
-                FigurePair(
-                    article_id=f"PMC{place}000.1", figure_id=f"F{place}", image_path=path,
-                    sha256=hashlib.sha256(data).hexdigest(), phash="0" * 16, width_px=24, height_px=20, num_images=1,
-                    label=f"Figure {place}", caption=f"Shape {place}.", caption_raw=f"Shape {place}.",
-                    caption_sha256="", phenotypes=(link("HP:9900002"), link("HP:9900003", "absent")),
-                    license=[License("commercial", "CC-BY-4.0", "Free for all", "https://x"), License()][place % 2],
-                    url="", citing_paragraphs=("As seen in the figure.",), pmcid=f"PMC{place}000", version=1,
-                    doi=f"10.1/{place}", title="On shapes", journal="Shapes", published="2020-01",
-                    bbox_xyxy=(2, 4, 12, 20) if place == 1 else None,
-                )
-            )  # fmt: skip
-        output.mkdir()
-        with TableFiles(output) as tables:
-            tables.add_pairs(to_table(pairs, FigurePair), splits)
-            files = tables.publish()
-        write_manifest(output, {
-            "identity": "x", "tables": files, "finished": "2026-01-01T00:00:00+00:00", "git_commit": None,
-            "versions": {"python": "3"}, "splits": {}, "hpo": {"release": release, "sha256": "", "source": "hp.obo"},
-            "steps": {"assemble": {"in": 9, "out": number, "dropped": {"no_license": 9 - number}}},
-            "config": {"steps": {"link_phenotypes": {"mode": "clean", "hpo": "/home/me/hp.obo"},
-                                 "assemble": {"media": str(media)}}},
-        })  # fmt: skip
-        return SimpleNamespace(folder=output, media=media, pairs=pairs)
-
-    return make
 
 
 def test_three_tables_load_from_any_folder(tmp_path, ontology, make_build, datasets_cache, monkeypatch):
