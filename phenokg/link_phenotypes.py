@@ -1,6 +1,7 @@
 """Text to links: which phenotypes a text names, where, and whether it says that the patient has them."""
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -21,7 +22,7 @@ from phenolip.phenokg.records import Article, Assertion, LinkedFigure, Phenotype
 Mode = Literal["clean", "paper"]
 Encode = Callable[[Sequence[str]], NDArray[np.floating]]
 
-#: Set on 22 abstracts of GSC+ and 30 entries of OMIM; see docs/phenokg.md.
+#: Set on 22 abstracts of GSC+ and 30 entries of OMIM; see docs/linking.md.
 MIN_SCORE = 0.8
 _NEARNESS_WEIGHT = 0.2  # of the second stage
 _SCOPE_RANK = {"name": 3, "EXACT": 2, "RELATED": 1, "NARROW": 1, "BROAD": 0}
@@ -191,18 +192,17 @@ def _explained(worded: WordedText, mentions: list[Mention]) -> list[Mention]:
     "atrial septal defect (ASD)" makes every "ASD" of the text a mention of what the long form names; where the long
     form names nothing, the short form does not either, whatever the release says.
     """
+    by_end: dict[int, list[Mention]] = defaultdict(list)
+    for mention in mentions:
+        by_end[worded.ends[mention.places[-1]]].append(mention)
+    meanings: dict[str, Mention | None] = {}
     for short, start, end in find_abbreviations(worded.text):
-        long_form = next(
-            (
-                mention
-                for mention in mentions
-                if worded.starts[mention.places[0]] <= start and worded.ends[mention.places[-1]] == end
-            ),
-            None,
-        )
-        uses = {(place,) for place, word in enumerate(worded.words) if word == short}
-        mentions = [mention for mention in mentions if mention.places not in uses]
-        if long_form is not None:
-            wording = replace(long_form.wording, method="explained abbreviation")
-            mentions += [Mention(use, long_form.score, wording) for use in uses]
-    return sorted(mentions, key=_place)
+        covering = (mention for mention in by_end[end] if worded.starts[mention.places[0]] <= start)
+        meanings[short] = next(covering, None)
+    uses = {(place,): meanings[word] for place, word in enumerate(worded.words) if word in meanings}
+    explained = [
+        Mention(use, meaning.score, replace(meaning.wording, method="explained abbreviation"))
+        for use, meaning in uses.items()
+        if meaning is not None
+    ]
+    return sorted([*(mention for mention in mentions if mention.places not in uses), *explained], key=_place)

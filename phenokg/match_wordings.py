@@ -7,7 +7,7 @@ name may change order and form is the idea of Groza et al., 2024 (FastHPOCR).
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import NamedTuple
@@ -63,7 +63,7 @@ class _Known(NamedTuple):
 
 
 class _Group(NamedTuple):
-    """Wordings of the same words in the same order."""
+    """Wordings of the same words in the same order, with the same walls."""
 
     words: tuple[str, ...]
     rarest: str
@@ -85,12 +85,12 @@ class _Node:
         self.groups: list[_Group] = []
 
     @classmethod
-    def of(cls, wordings: dict[tuple[str, ...], list[Wording]], frequency: Counter[str]) -> "_Node":
-        """The tree of all wordings, each list of which shares its words."""
+    def of(cls, groups: Iterable[list[Wording]], frequency: Counter[str]) -> "_Node":
+        """The tree of all wordings, each list of which shares its words and walls."""
         root = cls()
         nodes = [root]
-        for words, alike in wordings.items():
-            node = root
+        for alike in groups:
+            node, words = root, alike[0].words
             path = sorted(words, key=lambda word: (frequency[word], word))
             for word in path:
                 if word not in node.children:
@@ -119,7 +119,20 @@ class _Node:
 
 
 class WordedText:
-    """A text in words: where each begins and ends, and what separates it from the one before."""
+    """A text in words; all lists but `gaps` have one value a word.
+
+    Attributes:
+        text: As it came.
+        words: Letters and digits, case kept.
+        starts: First character of each word, in Unicode code points.
+        ends: One past its last character.
+        gaps: Characters before each word, and last those behind the text's last word.
+        kinds: What the gaps are, as `Separator`.
+        known: What the matcher knows of each word.
+        stems: Words of wordings that each may be, read together with the word before a hyphen too.
+        contents: How many content words stand before each word, and last in the whole text.
+        joined: Of places after a hyphen, what is known of both words read as one.
+    """
 
     __slots__ = ("contents", "ends", "gaps", "joined", "kinds", "known", "starts", "stems", "text", "words")
 
@@ -130,12 +143,12 @@ class WordedText:
         self.words: list[str] = pieces[1::2]
         self.starts: list[int] = offsets[0:-1:2]
         self.ends: list[int] = offsets[1::2]
-        self.gaps: list[str] = pieces[::2]  # one more than words
-        self.known: list[_Known] = []
+        self.gaps: list[str] = pieces[::2]
         self.kinds: list[int] = []
-        self.stems: list[tuple[str, ...]] = []  # of each word's readings
-        self.contents: list[int] = []  # content words before each word
-        self.joined: dict[int, _Known] = {}  # of places after a hyphen: the two words read as one
+        self.known: list[_Known] = []
+        self.stems: list[tuple[str, ...]] = []
+        self.contents: list[int] = []
+        self.joined: dict[int, _Known] = {}
 
 
 class WordingMatcher:
@@ -150,16 +163,16 @@ class WordingMatcher:
         self._substitutes, self._abbreviations = lexicon.substitutes, lexicon.abbreviations
         self._threshold = min_score - _ROUNDING
         self._budget = 1.0 - self._threshold
-        by_words: dict[tuple[str, ...], list[Wording]] = defaultdict(list)
+        self._alone: dict[str, list[Wording]] = defaultdict(list)
+        alike: dict[tuple[tuple[str, ...], tuple[str, ...]], list[Wording]] = defaultdict(list)
         for wording in lexicon.wordings:
-            by_words[wording.words].append(wording)
-        frequency = Counter(word for words in by_words if len(words) > 1 for word in set(words))
+            if len(wording.words) == 1:
+                self._alone[wording.words[0].removeprefix(SINGLE)].append(wording)
+            else:
+                alike[wording.words, wording.walls].append(wording)
+        frequency = Counter(word for words in {words for words, _ in alike} for word in set(words))
         self._vocabulary = frozenset(frequency)
-        several = {words: wordings for words, wordings in by_words.items() if len(words) > 1}
-        self._alone = {
-            words[0].removeprefix(SINGLE): wordings for words, wordings in by_words.items() if len(words) == 1
-        }
-        self._tree = _Node.of(several, frequency)
+        self._tree = _Node.of(alike.values(), frequency)
         self._memo: dict[str, _Known] = {}
         self._kinds: dict[str, int] = {}
 

@@ -35,7 +35,7 @@ def test_the_tree_finds_the_wordings_that_a_search_of_all_finds(seed):
         for number in range(60)
         for words in [tuple(chance.sample(letters, chance.randint(2, 4)))]
     }
-    tree = _Node.of(wordings, Counter(word for words in wordings for word in words))
+    tree = _Node.of(wordings.values(), Counter(word for words in wordings for word in words))
     present = set(chance.sample(letters, 5))
     expected = sorted(words for words in wordings if set(words) <= present)
     assert sorted(group.words for group in tree.within(present)) == expected
@@ -89,6 +89,16 @@ def test_a_wall_is_crossed_only_by_a_wording_that_has_it():
     assert WordingMatcher(lexicon, 0.8).mentions("seizures with fever")[1]
     assert not WordingMatcher(lexicon, 0.8).mentions("seizures by fever")[1]
     assert not found_in("seizures with fever", "Seizures fever")
+
+
+def test_wordings_of_the_same_words_keep_their_own_walls():
+    words = content_words("Seizures fever")
+    wordings = (Wording("HP:0000001", "name", 1.0, words), Wording("HP:0000002", "name", 0.9, words, ("with",)))
+    lexicon = Lexicon("2000-01-01", "0", 1, {"HP:0000001": "x", "HP:0000002": "y"}, wordings, {}, {})
+    _, crossed = WordingMatcher(lexicon, 0.8).mentions("seizures with fever")
+    assert [mention.wording.hpo_id for mention in crossed] == ["HP:0000002"]
+    _, plain = WordingMatcher(lexicon, 0.8).mentions("seizures fever")
+    assert sorted(mention.wording.hpo_id for mention in plain) == ["HP:0000001", "HP:0000002"]
 
 
 def test_costs_add_up():
