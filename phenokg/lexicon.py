@@ -3,7 +3,6 @@
 import logging
 import os
 import re
-import tempfile
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from phenolip.ontology import PHENOTYPIC_ABNORMALITY, PhenotypeOntology, Phenoty
 from phenolip.ontology.cache import cache_folder
 from phenolip.phenokg.substitutes import find_substitutes
 from phenolip.phenokg.words import WORD, Role, role_of, singular, stem
+from phenolip.whole_files import whole_file
 
 logger = logging.getLogger(__name__)
 
@@ -177,14 +177,8 @@ def _read(path: Path, sha256: str) -> Lexicon | None:
 
 def _write(lexicon: Lexicon, path: Path) -> None:
     """Whole or not at all; a folder that refuses it costs only time."""
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".tmp", delete=False) as file:
-            temporary = Path(file.name)
+        with whole_file(path) as file:
             file.write(msgspec.json.encode(lexicon))
-        os.replace(temporary, path)
     except OSError as error:
         logger.warning("Cannot keep the lexicon in %s (%s): each load will build it again.", path.parent, error)
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)

@@ -4,11 +4,8 @@ Beside `part-00007.parquet` lie `part-00007.drops.parquet` and a note, `part-000
 last: it says of which input, settings and code the two files are, so that a run can tell what it need not do again.
 """
 
-import errno
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,13 +14,13 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from phenolip.exceptions import DataError
+from phenolip.phenokg.disk_errors import disk_errors
 from phenolip.phenokg.records import Drop, from_table, to_table
+from phenolip.whole_files import whole_file
 
 Record = TypeVar("Record")
 
 NUM_EXAMPLES = 3
-_FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,32 +158,6 @@ def parquet_bytes(table: pa.Table) -> pa.Buffer:
 
 
 def write_whole(path: Path, data: bytes | pa.Buffer) -> int:
-    """Writes a file under a temporary name, to the disk, then renames it; its size in bytes."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-            size = file.tell()
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return size
-
-
-@contextmanager
-def disk_errors(folder: Path) -> Iterator[None]:
-    """Says in one sentence what kept a folder from being written.
-
-    Raises:
-        DataError: In the place of an OSError.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL_DISK:
-            raise DataError(
-                f"The disk of {folder} is full: free some space and run again, what is finished is kept."
-            ) from error
-        raise DataError(f"Folder {folder} cannot be written: {error.strerror or error}.") from error
+    """Writes a file, whole or not at all; its size in bytes."""
+    with whole_file(path) as file:
+        return file.write(data)

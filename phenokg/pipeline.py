@@ -30,7 +30,8 @@ from phenolip.exceptions import ConfigurationError, DataError, PhenoLIPError
 from phenolip.phenokg.article_ids import read_article_ids
 from phenolip.phenokg.article_xml import find_articles
 from phenolip.phenokg.build_config import BuildConfig, Stage, described
-from phenolip.phenokg.parts import Counts, Part, count, disk_errors
+from phenolip.phenokg.disk_errors import disk_errors
+from phenolip.phenokg.parts import Counts, Part, count
 from phenolip.phenokg.records import ArticleFile, Drop, to_row, to_table
 from phenolip.phenokg.shards import SOURCE, Shard, write_shards
 from phenolip.phenokg.split_pairs import KEYS, SPLITS, plan

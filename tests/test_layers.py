@@ -10,7 +10,7 @@ LAYERS = ("ontology", "phenokg", "datasets_scripts", "hub_files", "train", "infe
 HUB_FILES = sorted(
     path.stem for path in ROOT.glob("*_*.py") if path.stem.startswith(("modeling", "config", "processing"))
 )
-SHARED = ("command_line", "exceptions", "images", "near_copies", "provenance")
+SHARED = ("command_line", "exceptions", "images", "near_copies", "provenance", "whole_files")
 ENTRY_SCRIPTS = (ROOT / "train" / "stage1.py", ROOT / "train" / "stage2.py")  # they alone name an evaluator
 HUB_IMPORTS = {"torch", "transformers", "PIL", "numpy", "huggingface_hub", "safetensors"}
 STANDARD = {"collections", "copy", "dataclasses", "functools", "json", "math", "os", "pathlib", "typing", "warnings"}
