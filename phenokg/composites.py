@@ -15,8 +15,7 @@ from PIL import Image
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.phenokg.figure_labels import MAX_LABELS, choose_label_style, draw_label
 from phenolip.phenokg.layouts import Layout, rows_layout
-
-PixelBox = tuple[int, int, int, int]
+from phenolip.phenokg.records import PixelBox
 
 MIN_LONG_SIDE_PX = 256
 _NUM_CANDIDATES = 32  # layouts tried for a set of images: authors make the layout for the images they have

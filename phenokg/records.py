@@ -19,6 +19,9 @@ from phenolip.exceptions import DataError
 Assertion = Literal["present", "absent", "uncertain", "family", "historical"]
 LicenseCategory = Literal["commercial", "non-commercial", "no-derivatives", "unknown"]
 FigureKind = Literal["front", "body", "floats", "back", "supplementary", "sub-article"]
+Modality = Literal["MRI", "CT", "X-ray", "Pathology", "Microscopy", "Ultrasound", "Natural image", "Other"]
+#: Left, top, right, bottom in pixels of an image file, origin top left, right and bottom exclusive.
+PixelBox = tuple[int, int, int, int]
 Record = TypeVar("Record")
 
 MAX_VERSION = 9999
@@ -193,6 +196,126 @@ class LinkedFigure:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageFile:
+    """A file that holds an image, still unread.
+
+    Attributes:
+        root: Folder that was searched.
+        path: Of the file below it, with forward slashes.
+    """
+
+    root: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubfigureBoxes:
+    """The subfigures found in an image.
+
+    Attributes:
+        file_name: Of the image file, below the folder that was searched.
+        boxes: In reading order; one box of the whole image where it has no parts.
+    """
+
+    file_name: str
+    boxes: tuple[PixelBox, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionedFigure:
+    """A figure's caption, to be split.
+
+    Attributes:
+        figure: Names the figure.
+        caption: All of it.
+    """
+
+    figure: str
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionSpan:
+    """A part of a caption, from its first character to one past its last."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Subcaption:
+    """What a caption says of one subfigure.
+
+    Attributes:
+        label: As a reader would name it, "A", "iv", "top left"; one of a range or list such as "(a-c)".
+        start: First character of the subfigure's own text in the caption.
+        end: One past its last.
+        caption: Background and own text, in the order of the caption; what describes the subfigure to a reader who
+            does not see the others.
+    """
+
+    label: str
+    start: int
+    end: int
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class SplitCaption:
+    """A caption in parts.
+
+    Attributes:
+        figure: Names the figure.
+        background: Parts that hold for all subfigures, in reading order.
+        subcaptions: In the order of their text; empty where the caption names no subfigure.
+    """
+
+    figure: str
+    background: tuple[CaptionSpan, ...]
+    subcaptions: tuple[Subcaption, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionedBoxes:
+    """An image with its subfigures' boxes and its caption, to be brought together.
+
+    Attributes:
+        root: Folder that holds the image.
+        file_name: Of the image file below it, with forward slashes.
+        caption: All of it.
+        boxes: Of the subfigures.
+    """
+
+    root: str
+    file_name: str
+    caption: str
+    boxes: tuple[PixelBox, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledBox:
+    """A subfigure and the label by which the caption names it.
+
+    Attributes:
+        box: Where it lies.
+        label: That of a `Subcaption`; empty where it cannot be decided, and the whole caption holds.
+        confidence: That the label is right, 0 to 1.
+    """
+
+    box: PixelBox
+    label: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class AlignedBoxes:
+    """The subfigures of an image with their labels, in the order in which the boxes were given."""
+
+    file_name: str
+    boxes: tuple[LabelledBox, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class FigurePair:
     """An image and its text: a row of the table `pairs`, the image still a file.
 
@@ -208,7 +331,7 @@ class FigurePair:
         label: Such as "Figure 2"; may be empty.
         caption: The text to train on.
         caption_raw: The figure's caption as parsed.
-        caption_sha256: Of `caption_raw` in lower case, runs of white space one space.
+        caption_sha256: Of `caption_raw` as `near_copies.fold_caption` folds it.
         phenotypes: Of `caption_raw`, in reading order.
         license: The figure's own, else the article's.
         url: Where a reader finds the article; empty if no id is known.
