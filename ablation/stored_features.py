@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from phenolip.datasets_scripts.images import decode_image, read_image
 from phenolip.exceptions import DataError
+from phenolip.images import decode_image, read_image
 from phenolip.inference.encoder import Encoder
 from phenolip.provenance import content_hash
 from phenolip.train.collator import TextTokenizer

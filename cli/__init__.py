@@ -34,7 +34,13 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"phenolip {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_OneSentenceParser)
     for name in COMMANDS if command is None else (command,):
-        module = import_module(f"phenolip.cli.{name}")
+        try:
+            module = import_module(f"phenolip.cli.{name}")
+        except ModuleNotFoundError as error:
+            if command is not None or error.name is None or error.name.startswith("phenolip"):
+                raise
+            commands.add_parser(name, help=f"(needs the package {error.name})")  # the others can still be shown
+            continue
         subparser = commands.add_parser(name, help=module.HELP, description=module.HELP, allow_abbrev=False)
         module.add_arguments(subparser)
         subparser.set_defaults(run=module.run)

@@ -129,8 +129,8 @@ def summary(output: Path, data: str | None, seconds: float) -> str:
 
 def _first_image(data: Path, path: Path) -> Path:
     """Writes the first validation image beside the report, as a file that `phenolip predict` can be tried on."""
-    from phenolip.datasets_scripts.images import decode_image
     from phenolip.datasets_scripts.load import load_pairs
+    from phenolip.images import decode_image
 
     decode_image(load_pairs(str(data))[0]["image"]).save(path)
     return path

@@ -13,10 +13,10 @@ import datasets
 from PIL import Image
 from tqdm.auto import tqdm
 
-from phenolip.datasets_scripts.images import SUFFIXES, decode_image, read_image
 from phenolip.datasets_scripts.load import load_pairs_with_report
 from phenolip.datasets_scripts.split import group_rows
 from phenolip.datasets_scripts.tables import data_revision, replaced_folder, write_card, write_manifest
+from phenolip.images import SUFFIXES, decode_image, read_image
 from phenolip.ontology.graph import PhenotypeOntology
 from phenolip.phenokg.composites import CompositeConfig, CompositeFigure, SourceImage, run
 from phenolip.phenokg.layouts import read_layouts

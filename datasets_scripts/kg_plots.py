@@ -1,7 +1,6 @@
 """The picture of a PhenoKG build: nine panels over the counts of `kg_stats`."""
 
 import re
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ _MAX_BINS = 20  # of caption lengths; what is longer is one bar
 _MAX_PHENOTYPES = 8
 _MAX_LICENSES = 10
 _MIN_ROWS = 5
+_MAX_NAME = 40  # characters of a label
 
 
 def draw(stats: Mapping[str, Any], path: Path) -> None:
@@ -117,7 +117,8 @@ def _lying_bars(axes: Axes, names: Sequence[str], numbers: Sequence[int]) -> Non
     """Bars from left to right, the first on top, each with its number."""
     places = range(len(names))
     bars = axes.barh(places, numbers, color=BAR, height=0.75)
-    axes.set_yticks(places, [textwrap.shorten(name, 40, placeholder=" …") for name in names])
+    labels = [name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 1].rstrip()}…" for name in names]
+    axes.set_yticks(places, labels, parse_math=False)  # a "$" in a licence is no formula
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(max(len(names), _MIN_ROWS) - 0.5, -0.5)  # upside down; few bars stay thin
     axes.bar_label(bars, [f" {number:,}" for number in numbers], fontsize=9)

@@ -18,10 +18,10 @@ import datasets
 from tqdm.auto import tqdm
 
 from phenolip.datasets_scripts.features import LOADED_PAIRS
-from phenolip.datasets_scripts.images import read_image, verify_image
 from phenolip.datasets_scripts.sources import Labels, RawRow, Source, open_source
 from phenolip.datasets_scripts.tables import write_lines
 from phenolip.exceptions import DataError, UnknownTermError
+from phenolip.images import read_image, verify_image
 from phenolip.ontology.graph import PhenotypeOntology
 from phenolip.ontology.reader import load_ontology
 

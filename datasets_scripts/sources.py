@@ -19,8 +19,8 @@ from datasets.exceptions import DatasetsError
 from datasets.packaged_modules.cache.cache import Cache
 from huggingface_hub.constants import HF_HUB_CACHE
 
-from phenolip.datasets_scripts.images import SUFFIXES
 from phenolip.exceptions import DataError
+from phenolip.images import SUFFIXES
 
 logger = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from phenolip.datasets_scripts.images import read_image, shrink_image
 from phenolip.exceptions import DataError
+from phenolip.images import read_image, shrink_image
 
 MANIFEST = "manifest.json"
 _WRITER = "phenolip prepare"

@@ -13,9 +13,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from phenolip.datasets_scripts.images import decode_image
 from phenolip.eval.evaluators.base import EvaluationPairs
 from phenolip.eval.evaluators.zero_shot import Prediction
+from phenolip.images import decode_image
 
 TEMPLATE = "report.html.jinja"
 DIRECTIONS = {

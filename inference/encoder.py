@@ -16,8 +16,8 @@ from transformers import AutoModel, AutoTokenizer, PreTrainedConfig, PreTrainedT
 from transformers.utils import cached_file
 
 from phenolip.configuration_phenolip import TEXT_POOLINGS, PhenoLIPTextConfig
-from phenolip.datasets_scripts.images import decode_image
 from phenolip.exceptions import ConfigurationError, DataError
+from phenolip.images import decode_image
 from phenolip.modeling_phenolip import PhenoLIPModel, PhenoLIPTextModel
 from phenolip.processing_phenolip import PhenoLIPProcessor
 from phenolip.train.towers import longest_text

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-import imagehash
-
 from phenolip.exceptions import ConfigurationError
 from phenolip.images import MAX_PIXELS
+from phenolip.near_copies import fold_caption, perceptual_hash
 from phenolip.phenokg.figure_files import FigureFiles, FigureImage, NoImageError
 from phenolip.phenokg.records import Drop, FigurePair, LicenseCategory, LinkedFigure
 
@@ -67,11 +66,6 @@ def run(records: Iterable[LinkedFigure], config: AssembleConfig) -> Iterator[Fig
             yield Drop(STEP, key, *problem.args)
 
 
-def fold_caption(caption: str) -> str:
-    """The caption under which two count as the same: in lower case, runs of white space one space."""
-    return " ".join(caption.casefold().split())
-
-
 def _why_unwanted(record: LinkedFigure, config: AssembleConfig) -> tuple[str, str] | None:
     """Reason and detail of what can be said without the image."""
     category = record.license.category
@@ -97,7 +91,7 @@ def _pair(record: LinkedFigure, image: FigureImage) -> FigurePair:
         figure_id=figure.id,
         image_path=image.path,
         sha256=hashlib.sha256(image.data).hexdigest(),
-        phash=str(imagehash.phash(image.picture)),
+        phash=f"{perceptual_hash(image.picture):016x}",
         width_px=image.picture.width,
         height_px=image.picture.height,
         num_images=image.num_images,

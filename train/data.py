@@ -14,8 +14,8 @@ from datasets import Dataset
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from phenolip.datasets_scripts.images import decode_image
 from phenolip.exceptions import ConfigurationError, DataError
+from phenolip.images import decode_image
 from phenolip.train.row_orders import RowOrder, ShuffledOrder
 
 Key = tuple[int, int]  # epoch, row

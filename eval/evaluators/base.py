@@ -8,10 +8,10 @@ import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
-from phenolip.datasets_scripts.split import fold_caption
 from phenolip.eval.metrics.bootstrap import mean_intervals
 from phenolip.eval.metrics.ranking import RankingValues
 from phenolip.exceptions import DataError
+from phenolip.near_copies import fold_caption
 from phenolip.ontology.graph import PhenotypeOntology
 
 

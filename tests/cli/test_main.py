@@ -37,6 +37,8 @@ def test_a_missing_package_is_named():
     code = "import sys; sys.modules['msgspec'] = None; from phenolip.cli import main; sys.exit(main(sys.argv[1:]))"
     ended = subprocess.run([sys.executable, "-c", code, "link", "--text", "x"], capture_output=True, text=True)
     assert ended.returncode == 1 and "needs the package msgspec" in ended.stderr
+    ended = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True)
+    assert ended.returncode == 0 and "(needs the package msgspec)" in ended.stdout and "predict" in ended.stdout
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -10,9 +10,9 @@ from PIL import Image
 
 from phenolip.cli import prepare as command
 from phenolip.datasets_scripts.composites import COMPOUNDS, CROPS, ORIGINALS, prepare_composites
-from phenolip.datasets_scripts.images import decode_image
 from phenolip.datasets_scripts.load import load_pairs
 from phenolip.exceptions import ConfigurationError, DataError
+from phenolip.images import decode_image
 
 
 @pytest.fixture

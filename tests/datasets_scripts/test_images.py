@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from phenolip.datasets_scripts.images import FORMATS, decode_image, shrink_image, verify_image
 from phenolip.exceptions import DataError
+from phenolip.images import FORMATS, decode_image, shrink_image, verify_image
 
 
 def pixel(image, at=(0, 0)):

@@ -14,11 +14,11 @@ import yaml
 from phenolip.cli import main
 from phenolip.datasets_scripts.contamination import AuditedTable
 from phenolip.datasets_scripts.features import PAIRS, RELATIONS, TERMS
-from phenolip.datasets_scripts.images import decode_image
 from phenolip.datasets_scripts.kg_tables import KgBuild, pair_row, relation_rows, term_rows
 from phenolip.datasets_scripts.load import load_pairs
 from phenolip.datasets_scripts.phenokg import prepare_phenokg
 from phenolip.exceptions import DataError
+from phenolip.images import decode_image
 from phenolip.ontology import load_ontology
 from phenolip.phenokg.split_pairs import SPLITS
 from phenolip.phenokg.table_files import write_manifest

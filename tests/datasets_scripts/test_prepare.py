@@ -13,12 +13,12 @@ import yaml
 
 from phenolip.cli import prepare as command
 from phenolip.datasets_scripts.features import PHENOBENCH
-from phenolip.datasets_scripts.images import decode_image
 from phenolip.datasets_scripts.load import load_pairs
 from phenolip.datasets_scripts.phenobench import PhenoBench, prepare_phenobench
 from phenolip.datasets_scripts.prepare import prepare_phantoms, prepare_split
 from phenolip.datasets_scripts.tables import replaced_folder
 from phenolip.exceptions import DataError
+from phenolip.images import decode_image
 
 IN_ANOTHER_PROCESS = """
 import json, sys

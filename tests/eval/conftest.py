@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from phenolip.datasets_scripts.split import fold_caption
 from phenolip.eval.evaluators.base import EvaluationPairs, first_occurrences
+from phenolip.near_copies import fold_caption
 
 
 class HashEncoder:

@@ -10,12 +10,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from phenolip.datasets_scripts.images import decode_image
 from phenolip.eval.evaluators.zero_shot import ZeroShotEvaluator
 from phenolip.eval.report import percent, write_report
 from phenolip.eval.run import evaluate
 from phenolip.eval.tasks.registry import TASKS_DIR, list_tasks, load_task
 from phenolip.exceptions import ConfigurationError, DataError
+from phenolip.images import decode_image
 
 TERMS = {"HP:0000256": "Macrocephaly", "HP:0000518": "Cataract", "HP:0011510": "Drusen"}
 HOSTILE = "<script>alert('x')</script> & \"quotes\""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from phenolip.datasets_scripts.split import fold_caption
+from phenolip.near_copies import fold_caption
 
 
 def duplicate_groups(captions: Sequence[str], image_hashes: Sequence[str], group_ids: Sequence[str]) -> np.ndarray:
