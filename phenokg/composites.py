@@ -5,20 +5,31 @@ subfigure detector learns from the boxes. The method is ours; detectors trained 
 and Crandall, 2017 (arXiv 1703.05105).
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
 from phenolip.exceptions import ConfigurationError, DataError
-from phenolip.phenokg.figure_labels import MAX_LABELS, choose_label_style, draw_label
-from phenolip.phenokg.layouts import Layout, rows_layout
+from phenolip.phenokg.deal_images import assign_to_figures
+from phenolip.phenokg.figure_labels import MAX_LABELS, LabelStyle, choose_label_style, draw_label
+from phenolip.phenokg.fit_layouts import choose_layout, fit_box, scale_layout
+from phenolip.phenokg.layouts import Layout
+from phenolip.phenokg.page_style import (
+    PageConfig,
+    PageStyle,
+    closed_layout,
+    draw_border,
+    draw_page_style,
+    filled,
+    open_gaps,
+    outside_style,
+    reserve_label_strip,
+)
 from phenolip.phenokg.records import PixelBox
 
 MIN_LONG_SIDE_PX = 256
-_NUM_CANDIDATES = 32  # layouts tried for a set of images: authors make the layout for the images they have
 _MAX_MARGIN_PX = 8
 _BLACK_SHARE = 0.1  # figures on a black ground
 _NO_FULL_STOP_AFTER = (*".!?,;:", ".)", '."', ".”")
@@ -98,12 +109,16 @@ class CompositeConfig:
         long_side_px: Longer side of a figure.
         layouts: Layouts of real figures to choose from, as often as each number of images occurs in them; empty draws
             rows instead.
+        single_share: Share of figures that are one image alone, without a label.
+        page: How pages look; None has images in their own shape on white, some on black, labels inside.
     """
 
     seed: int = 0
     images_per_figure: tuple[int, int] = (2, 6)
     long_side_px: int = 520
     layouts: tuple[Layout, ...] = ()
+    single_share: float = 0.0
+    page: PageConfig | None = None
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -119,6 +134,8 @@ class CompositeConfig:
             )
         if self.layouts and not any(fewest <= len(layout.boxes_xyxy) <= most for layout in self.layouts):
             raise ConfigurationError(f"`layouts` must hold one with {fewest} to {most} boxes, got none.")
+        if not 0 <= self.single_share <= 1:
+            raise ConfigurationError(f"`single_share` must be from 0 to 1, got {self.single_share}.")
 
 
 def run(records: Sequence[SourceImage], config: CompositeConfig) -> Iterator[CompositeFigure]:
@@ -132,94 +149,123 @@ def run(records: Sequence[SourceImage], config: CompositeConfig) -> Iterator[Com
     if not records:
         raise DataError("`records` must hold at least one image, got none.")
     rng = np.random.default_rng([config.seed, 0])
-    sizes = draw_figure_sizes(len(records), config, rng)
+    return paste(records, draw_figure_sizes(len(records), config, rng), config, rng)
+
+
+def paste(
+    records: Sequence[SourceImage], sizes: Sequence[int], config: CompositeConfig, rng: np.random.Generator
+) -> Iterator[CompositeFigure]:
+    """Figures of the given numbers of images, which sum to the number of records."""
     groups = [("row", row) if record.group is None else record.group for row, record in enumerate(records)]
     figures = assign_to_figures(groups, sizes, rng)
-    return (
-        _compose(records, rows, config, np.random.default_rng([config.seed, 1, number]))
-        for number, rows in enumerate(figures)
-    )
+    return (_compose(records, rows, config, number) for number, rows in enumerate(figures))
 
 
 def draw_figure_sizes(num_images: int, config: CompositeConfig, rng: np.random.Generator) -> list[int]:
-    """How many images each figure gets; sums to ``num_images``, and is 1 only where that is 1."""
+    """How many images each figure gets; sums to ``num_images``, and is 1 only where that is or single ones may be."""
     fewest, most = config.images_per_figure
-    known = np.array([len(layout.boxes_xyxy) for layout in config.layouts], dtype=int)
-    known = known[(fewest <= known) & (known <= most)]
-    choices = known if len(known) else np.arange(fewest, most + 1)
+    choices = _size_choices(config)
     sizes = []
     while num_images:
-        size = min(int(rng.choice(choices)), num_images)
-        if num_images - size == 1:
+        size = min(_draw_size(config, choices, rng), num_images)
+        if num_images - size == 1 and not config.single_share:
             size += -1 if size == most > fewest else 1
         sizes.append(size)
         num_images -= size
     return sizes
 
 
-def assign_to_figures(groups: Sequence[object], sizes: Sequence[int], rng: np.random.Generator) -> list[list[int]]:
-    """Rows of each figure, at random, without two of one group in a figure wherever that is possible.
-
-    Groups of several rows are dealt first, over figures drawn in proportion to their free places. Should that end in
-    a clash, each group goes to the figures with most room, which finds an assignment without clashes if there is one
-    (the construction of Ryser, 1957).
-    """
-    members: dict[object, list[int]] = defaultdict(list)
-    for row, group in enumerate(groups):
-        members[group].append(row)
-    several = sorted((rows for rows in members.values() if len(rows) > 1), key=len, reverse=True)
-    single = [rows[0] for rows in members.values() if len(rows) == 1]
-    for by_room in (False, True):
-        figures, is_clean = _deal(several, sizes, rng, by_room)
-        if is_clean:
-            break
-    rest = iter(rng.permutation(single).tolist())
-    return [[*rows, *(next(rest) for _ in range(size - len(rows)))] for rows, size in zip(figures, sizes, strict=True)]
+def draw_sizes_of_figures(num_figures: int, config: CompositeConfig, rng: np.random.Generator) -> list[int]:
+    """How many images each of a number of figures gets."""
+    choices = _size_choices(config)
+    return [_draw_size(config, choices, rng) for _ in range(num_figures)]
 
 
-def _deal(
-    several: list[list[int]], sizes: Sequence[int], rng: np.random.Generator, by_room: bool
-) -> tuple[list[list[int]], bool]:
-    free = np.array(sizes)
-    figures: list[list[int]] = [[] for _ in sizes]
-    is_clean = True
-    for rows in several:
-        waiting = rng.permutation(rows).tolist()
-        while waiting:
-            with_room = np.flatnonzero(free)
-            chance = rng.random(len(with_room))
-            # smallest of -log(u) / weight: sampling without replacement of Efraimidis and Spirakis, 2006
-            rank = np.lexsort((chance, -free[with_room])) if by_room else np.argsort(-np.log(chance) / free[with_room])
-            for figure in with_room[rank[: len(waiting)]]:
-                figures[figure].append(waiting.pop())
-                free[figure] -= 1
-            is_clean = is_clean and not waiting
-    return figures, is_clean
+def _size_choices(config: CompositeConfig) -> np.ndarray:
+    fewest, most = config.images_per_figure
+    known = np.array([len(layout.boxes_xyxy) for layout in config.layouts], dtype=int)
+    known = known[(fewest <= known) & (known <= most)]
+    return known if len(known) else np.arange(fewest, most + 1)
 
 
-def _compose(
-    records: Sequence[SourceImage], rows: list[int], config: CompositeConfig, rng: np.random.Generator
-) -> CompositeFigure:
+def _draw_size(config: CompositeConfig, choices: np.ndarray, rng: np.random.Generator) -> int:
+    if config.single_share and rng.random() < config.single_share:
+        return 1
+    return int(rng.choice(choices))
+
+
+def _compose(records: Sequence[SourceImage], rows: list[int], config: CompositeConfig, number: int) -> CompositeFigure:
+    rng = np.random.default_rng([config.seed, 1, number])
+    # Draws of its own for the page, so that what is drawn without one stays as it is.
+    page_rng = np.random.default_rng([config.seed, 2, number])
+    page = None if config.page is None else draw_page_style(config.page, page_rng)
     rows = rng.permutation(rows).tolist()
     images = [_opened(records[row]) for row in rows]
-    layout, order = _choose_layout([image.width / image.height for image in images], config.layouts, rng)
+    layout, order = choose_layout([image.width / image.height for image in images], config.layouts, rng)
+    if page is not None and page.is_shuffled:
+        places = page_rng.permutation(len(rows)).tolist()
+        layout = Layout(layout.name, tuple(layout.boxes_xyxy[place] for place in places))
+        order = [order[place] for place in places]
     rows, images = [rows[place] for place in order], [images[place] for place in order]
     captions = [records[row].caption for row in rows]
     style = choose_label_style(captions, rng)
+    if page is not None:
+        style = replace(style, font=page.font)
     letters = [style.letter(place) for place in range(len(rows))] if len(rows) > 1 else [""]
     caption, spans = join_captions(captions, [style.written.format(letter) if letter else "" for letter in letters])
-
-    cells, size = _scale(layout, config.long_side_px, int(rng.integers(0, _MAX_MARGIN_PX + 1)))
-    canvas = Image.new("RGB", size, "black" if rng.random() < _BLACK_SHARE else "white")
-    subfigures = []
-    for row, image, cell, letter, span in zip(rows, images, cells, letters, spans, strict=True):
-        box = _fit(image.size, cell)
-        canvas.paste(resize(image, (box[2] - box[0], box[3] - box[1])), box[:2])
-        text = style.drawn.format(letter) if letter else ""
-        label_xyxy = draw_label(canvas, box, text, style) if letter else None
-        subfigures.append(PastedImage(row, box, letter, text, label_xyxy, *span))
+    margin_px = int(rng.integers(0, _MAX_MARGIN_PX + 1))
+    ground = "black" if rng.random() < _BLACK_SHARE else "white"
+    cells, size = _cells(layout, page, config.long_side_px, margin_px)
+    canvas = Image.new("RGB", size, ground if page is None else page.ground)
+    texts = [style.drawn.format(letter) if letter else "" for letter in letters]
+    placed = _draw_parts(canvas, images, cells, texts, style, page)
+    subfigures = [
+        PastedImage(row, box, letter, text, label_xyxy, *span)
+        for row, letter, text, span, (box, label_xyxy) in zip(rows, letters, texts, spans, placed, strict=True)
+    ]
     hpo_ids = dict.fromkeys(hpo_id for row in rows for hpo_id in records[row].hpo_ids)
     return CompositeFigure(canvas, caption, tuple(hpo_ids), tuple(subfigures), layout.name)
+
+
+def _cells(
+    layout: Layout, page: PageStyle | None, long_side_px: int, margin_px: int
+) -> tuple[list[PixelBox], tuple[int, int]]:
+    """Where images may lie, and the size of the canvas."""
+    if page is None or page.gap_px is None:
+        return scale_layout(layout, long_side_px, margin_px)
+    cells, size = scale_layout(closed_layout(layout), long_side_px, margin_px)
+    return open_gaps(cells, page.gap_px), size
+
+
+def _draw_parts(
+    canvas: Image.Image,
+    images: Sequence[Image.Image],
+    cells: Sequence[PixelBox],
+    texts: Sequence[str],
+    style: LabelStyle,
+    page: PageStyle | None,
+) -> list[tuple[PixelBox, PixelBox | None]]:
+    """Pastes the images, borders and labels; returns the box of each image and of its label."""
+    placed = []
+    for image, cell, text in zip(images, cells, texts, strict=True):
+        strip = None
+        if page is not None and text:
+            cell, strip = reserve_label_strip(cell, style.cap_height * canvas.width, page.place)
+        if page is None or page.fill == "fit":
+            box = fit_box(image.size, cell)
+            canvas.paste(resize(image, (box[2] - box[0], box[3] - box[1])), box[:2])
+        else:
+            box = cell
+            canvas.paste(filled(image, box, page.fill), box[:2])
+        if page is not None:
+            draw_border(canvas, box, page.border_px, page.border)
+        label_xyxy = None
+        if strip is not None:
+            label_xyxy = draw_label(canvas, strip, text, outside_style(style, page.place))
+        elif text:
+            label_xyxy = draw_label(canvas, box, text, style)
+        placed.append((box, label_xyxy))
+    return placed
 
 
 def join_captions(captions: Sequence[str], markers: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
@@ -252,54 +298,9 @@ def _opened(record: SourceImage) -> Image.Image:
     return image
 
 
-def _choose_layout(
-    aspects: list[float], layouts: Sequence[Layout], rng: np.random.Generator
-) -> tuple[Layout, list[int]]:
-    """A layout, and which image goes into each of its boxes.
+if __name__ == "__main__":
+    import sys
 
-    Of some real layouts at random, the one whose boxes are most like the images; images are matched to boxes in the
-    order of their aspect ratios, which is the best matching of numbers on a line.
-    """
-    same = [layout for layout in layouts if len(layout.boxes_xyxy) == len(aspects)]
-    if not same:
-        return rows_layout(aspects, rng), list(range(len(aspects)))
-    images = np.log(aspects)
-    by_image = np.argsort(images, kind="stable")
-    best: tuple[float, Layout, np.ndarray] | None = None
-    for place in rng.permutation(len(same))[:_NUM_CANDIDATES]:
-        boxes = np.array(same[place].boxes_xyxy)
-        shapes = np.log((boxes[:, 2] - boxes[:, 0]) / (boxes[:, 3] - boxes[:, 1]))
-        by_box = np.argsort(shapes, kind="stable")
-        misfit = float(np.abs(images[by_image] - shapes[by_box]).mean())
-        if best is None or misfit < best[0]:
-            order = np.empty(len(aspects), dtype=int)
-            order[by_box] = by_image
-            best = misfit, same[place], order
-    return best[1], best[2].tolist()
+    from phenolip.phenokg.composites_command import main
 
-
-def _scale(layout: Layout, long_side_px: int, margin_px: int) -> tuple[list[PixelBox], tuple[int, int]]:
-    """Boxes of a layout in pixels, and the size of the canvas.
-
-    Edges are rounded alike wherever they lie, so that boxes that did not overlap still do not.
-    """
-    left, top, right, bottom = layout.extent_xyxy
-    scale = (long_side_px - 2 * margin_px) / max(right - left, bottom - top)
-
-    def pixel(value: float, start: float) -> int:
-        return margin_px + round((value - start) * scale)
-
-    cells = []
-    for x0, y0, x1, y1 in layout.boxes_xyxy:
-        cells.append((pixel(x0, left), pixel(y0, top), pixel(x1, left), pixel(y1, top)))
-    return cells, (pixel(right, left) + margin_px, pixel(bottom, top) + margin_px)
-
-
-def _fit(size: tuple[int, int], cell: PixelBox) -> PixelBox:
-    """The largest box of an image's own shape in a cell, centred: nothing of the image is cut off."""
-    x0, y0, x1, y1 = cell
-    room = (x1 - x0, y1 - y0)
-    scale = min(room[0] / size[0], room[1] / size[1])
-    width, height = (min(max(1, round(side * scale)), most) for side, most in zip(size, room, strict=True))
-    left, top = x0 + (room[0] - width) // 2, y0 + (room[1] - height) // 2
-    return left, top, left + width, top + height
+    sys.exit(main())

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil, floor
 from string import ascii_uppercase
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from phenolip.exceptions import ConfigurationError
 
 MAX_LABELS = len(ascii_uppercase)
 MIN_FONT_PX = 7  # below it a letter is no longer legible
@@ -25,6 +28,8 @@ _GROUNDS = {"none": 0.45, "outline": 0.2, "white": 0.25, "black": 0.1}
 _BUSY_STD = 45.0  # of 8-bit grey levels behind a letter
 _CAP_PER_FONT_SIZE = 0.72
 _MAX_SHARE_OF_BOX = 0.5  # of a side of the subfigure that its label may take
+#: Where a label can stand outside of its image.
+OUTSIDE = ("above", "left", "below")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +40,25 @@ class LabelStyle:
         drawn: Template of the label in the picture, such as "({})".
         written: Template of the label in the caption.
         is_upper: Capital letters.
-        corner: (1 for right, 1 for bottom) of the subfigure.
+        corner: (1 for right, 1 for bottom) of the subfigure; 0.5 is the middle of a side.
         cap_height: Height of a capital as a share of the width of the figure.
         ground: "none", "outline", or the colour of a patch behind the letter.
         inset_px: Distance from the edges of the subfigure.
         is_bold: Thickened strokes.
+        font: A font file; empty takes Pillow's own.
+        max_share: Of a side of its box that a label may take.
     """
 
     drawn: str
     written: str
     is_upper: bool
-    corner: tuple[int, int]
+    corner: tuple[float, float]
     cap_height: float
     ground: str
     inset_px: int
     is_bold: bool
+    font: str = ""
+    max_share: float = _MAX_SHARE_OF_BOX
 
     def letter(self, place: int) -> str:
         """The bare letter of subfigure ``place``, counted from 0."""
@@ -98,11 +107,11 @@ def draw_label(
     draw = ImageDraw.Draw(canvas)
     stroke = 1 if style.ground == "outline" or style.is_bold else 0
     padding = 2 if style.ground in ("white", "black") else 0
-    max_width = _MAX_SHARE_OF_BOX * (x1 - x0) - style.inset_px
-    max_height = _MAX_SHARE_OF_BOX * (y1 - y0) - style.inset_px
+    max_width = style.max_share * (x1 - x0) - style.inset_px
+    max_height = style.max_share * (y1 - y0) - style.inset_px
     size = style.cap_height * canvas.width / _CAP_PER_FONT_SIZE
     while size >= MIN_FONT_PX:
-        font = ImageFont.load_default(round(size))
+        font = _load_font(style.font, round(size))
         left, top, right, bottom = draw.textbbox((0, 0), text, font=font, stroke_width=stroke)
         left, top = floor(left), floor(top)
         width, height = ceil(right) - left + 2 * padding, ceil(bottom) - top + 2 * padding
@@ -111,8 +120,8 @@ def draw_label(
         size *= 0.8
     else:
         return None
-    label_x = x1 - style.inset_px - width if style.corner[0] else x0 + style.inset_px
-    label_y = y1 - style.inset_px - height if style.corner[1] else y0 + style.inset_px
+    label_x = x0 + style.inset_px + int(style.corner[0] * (x1 - x0 - 2 * style.inset_px - width))
+    label_y = y0 + style.inset_px + int(style.corner[1] * (y1 - y0 - 2 * style.inset_px - height))
     label_xyxy = (label_x, label_y, label_x + width, label_y + height)
     behind = np.asarray(canvas.crop(label_xyxy).convert("L"), dtype=np.float32)
     ground = style.ground
@@ -133,3 +142,11 @@ def draw_label(
         stroke_fill=paper if ground == "outline" else ink,
     )
     return label_xyxy
+
+
+@lru_cache(maxsize=64)
+def _load_font(path: str, size_px: int) -> ImageFont.FreeTypeFont:
+    try:
+        return ImageFont.truetype(path, size_px) if path else ImageFont.load_default(size_px)
+    except OSError as error:
+        raise ConfigurationError(f"`fonts` must be font files, got {path} ({error}).") from None

@@ -117,6 +117,24 @@ def rows_layout(aspects: Sequence[float], rng: np.random.Generator) -> Layout:
     return Layout("rows", tuple(boxes))
 
 
+def reading_order(boxes: Sequence[Box]) -> list[int]:
+    """Places of the boxes from left to right and from top to bottom, by rows.
+
+    Example:
+        >>> reading_order([(20, 1, 30, 9), (0, 12, 30, 20), (0, 0, 10, 10)])
+        [2, 0, 1]
+    """
+    rows: list[list[int]] = []
+    for place in sorted(range(len(boxes)), key=lambda place: boxes[place][1]):
+        top, bottom = boxes[place][1], boxes[place][3]
+        # a box whose middle lies below the first of the row begins a new row
+        if rows and (top + bottom) / 2 < boxes[rows[-1][0]][3]:
+            rows[-1].append(place)
+        else:
+            rows.append([place])
+    return [place for row in rows for place in sorted(row, key=lambda place: boxes[place])]
+
+
 def _parse_layout(line: str) -> Layout:
     try:
         row = json.loads(line)
@@ -144,14 +162,8 @@ def _in_order(subfigures: list[tuple[str, Box]]) -> list[Box]:
     labels = {label for label, _ in subfigures}
     if "" not in labels and len(labels) == len(subfigures):
         return [box for _, box in sorted(subfigures, key=lambda part: (len(part[0]), part[0].casefold()))]
-    rows: list[list[Box]] = []
-    for _, box in sorted(subfigures, key=lambda part: part[1][1]):
-        # a box whose middle lies below the first of the row begins a new row
-        if rows and (box[1] + box[3]) / 2 < rows[-1][0][3]:
-            rows[-1].append(box)
-        else:
-            rows.append([box])
-    return [box for row in rows for box in sorted(row)]
+    boxes = [box for _, box in subfigures]
+    return [boxes[place] for place in reading_order(boxes)]
 
 
 def _cut_apart(boxes: list[Box]) -> list[Box]:
