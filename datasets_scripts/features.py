@@ -8,8 +8,10 @@ from datasets import Features, Image, List, Value
 _TEXT = Value("string")
 
 #: One image and its text, with where both come from and under what terms. ``row_id`` is unique: article, figure,
-#: subfigure. ``caption`` is the text to train on; the phenotypes' offsets count in ``caption_raw``. ``license`` is an
-#: SPDX identifier, or null where the statement names no known licence; ``license_text`` is that statement.
+#: subfigure. ``caption`` is the text to train on; the phenotypes' offsets count in ``caption_raw``. Of a subfigure,
+#: ``image`` is the crop, ``bbox_xyxy`` where it lies in the figure's file, whose hash is ``figure_sha256``; ``sha256``
+#: is that of ``image``. ``license`` is an SPDX identifier, or null where the statement names no known licence;
+#: ``license_text`` is that statement.
 PAIRS = Features(
     {
         "row_id": _TEXT,
@@ -46,6 +48,7 @@ PAIRS = Features(
         "num_images": Value("int32"),
         "subfigure_id": _TEXT,
         "bbox_xyxy": List(Value("int32")),
+        "alignment_confidence": Value("float32"),
         "citing_paragraphs": List(_TEXT),
         "license": _TEXT,
         "license_category": _TEXT,
@@ -53,6 +56,7 @@ PAIRS = Features(
         "license_url": _TEXT,
         "url": _TEXT,
         "sha256": _TEXT,
+        "figure_sha256": _TEXT,
         "phash": _TEXT,
         "split": _TEXT,
     }

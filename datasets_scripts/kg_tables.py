@@ -1,6 +1,7 @@
 """Rows of PhenoKG's tables: terms and relations of an ontology release, pairs of a build of `phenolip kg build`."""
 
 import hashlib
+import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from phenolip.exceptions import DataError
-from phenolip.images import read_image, shrink_image
+from phenolip.images import decode_image, read_image, shrink_image
 from phenolip.ontology.graph import PhenotypeOntology
 from phenolip.phenokg.records import FigurePair, PhenotypeLink, from_row, to_row
 from phenolip.phenokg.table_files import MANIFEST, TABLES, read_manifest
@@ -91,31 +92,29 @@ class KgBuild:
 
 
 def pair_row(pair: FigurePair, media: Path, *, max_side: int | None = None) -> dict[str, Any]:
-    """One row of the table `pairs`, with the bytes of its image.
+    """One row of the table `pairs`, with the bytes of its image: the file of a whole figure, the crop of a subfigure.
 
     Args:
         pair: The record.
         media: Folder below which its image lies.
-        max_side: Longer side in pixels above which the image is scaled down, its box with it; None keeps the file.
+        max_side: Longer side in pixels above which the image is scaled down; None keeps its size.
 
     Raises:
         DataError: If the file is missing, lies elsewhere, or is no longer the one that the record was made from.
     """
     data = _image_bytes(pair, media)
+    if pair.bbox_xyxy is not None:
+        data = _crop(data, pair.bbox_xyxy)
+    if max_side is not None:
+        data, _ = shrink_image(data, max_side)
     row = to_row(pair)
     license = row.pop("license")
-    bbox = pair.bbox_xyxy
-    sha256 = pair.sha256
-    if max_side is not None and (shrunk := shrink_image(data, max_side))[1]:
-        data, sha256 = shrunk[0], hashlib.sha256(shrunk[0]).hexdigest()
-        scale = max_side / max(pair.width_px, pair.height_px)
-        bbox = [round(edge * scale) for edge in bbox] if bbox is not None else None
     return {
         **row,
         "row_id": row_id(pair),
         "image": {"bytes": data, "path": None},  # a path would send `datasets` to a file of that name, if there is one
-        "sha256": sha256,
-        "bbox_xyxy": bbox,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "figure_sha256": pair.sha256,
         "findings": [],
         "version": str(pair.version) if pair.version is not None else None,
         "license": license["spdx"],
@@ -133,6 +132,13 @@ def row_id(pair: FigurePair) -> str:
 def present_ids(phenotypes: Iterable[PhenotypeLink]) -> list[str]:
     """Ids that a text names as present, each once, in reading order."""
     return list(dict.fromkeys(link.hpo_id for link in phenotypes if link.assertion == "present"))
+
+
+def _crop(data: bytes, box: tuple[int, ...]) -> bytes:
+    """A part of an image file, as a JPEG."""
+    encoded = io.BytesIO()
+    decode_image(data).crop(box).save(encoded, "JPEG", quality=95)
+    return encoded.getvalue()
 
 
 def _image_bytes(pair: FigurePair, media: Path) -> bytes:

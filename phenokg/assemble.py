@@ -1,23 +1,24 @@
-"""Linked figures to image-text pairs: the licence allows it, the caption names a phenotype, the image is there.
+"""Linked figures to image-text pairs: a whole figure is one, and so is every subfigure that the caption describes.
 
-Every figure is one pair or one Drop. What needs all pairs at once, duplicates and the split, is the next step,
-`split_pairs`.
+Every figure is pairs or Drops. What needs all pairs at once, duplicates and the split, is the step `split_pairs`.
 """
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+
+from PIL import Image
 
 from phenolip.exceptions import ConfigurationError
 from phenolip.images import MAX_PIXELS
 from phenolip.near_copies import fold_caption, perceptual_hash
 from phenolip.phenokg.figure_files import FigureFiles, FigureImage, NoImageError
-from phenolip.phenokg.records import Drop, FigurePair, LicenseCategory, LinkedFigure
+from phenolip.phenokg.records import CaptionSpan, Drop, FigurePair, LinkedFigure, PhenotypeLink, Subfigure
+from phenolip.phenokg.select_figures import names_phenotype
 
 STEP = "assemble"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,23 +27,21 @@ class AssembleConfig:
 
     Attributes:
         media: Folder of all articles, in which the image files lie beside the XML.
-        licenses: Kinds that are kept: commercial, non-commercial, no-derivatives, unknown.
-        require_phenotype: Leave out figures whose caption names no phenotype, or denies all that it names.
+        require_phenotype: Leave out subfigures whose part of the caption names no phenotype as present or uncertain;
+            of whole figures, `select_figures` does.
+        min_side: Shorter side in pixels below which a subfigure is left out.
         max_image_bytes: Largest image file read.
         max_pixels: Width times height above which an image is not decoded.
     """
 
     media: str
-    licenses: tuple[LicenseCategory, ...] = ("commercial", "non-commercial", "no-derivatives")
     require_phenotype: bool = True
+    min_side: int = 48
     max_image_bytes: int = 200_000_000
     max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
-        known = get_args(LicenseCategory)
-        if not self.licenses or any(category not in known for category in self.licenses):
-            raise ConfigurationError(f"`licenses` must be some of {', '.join(known)}, got {self.licenses}.")
-        for name in ("max_image_bytes", "max_pixels"):
+        for name in ("min_side", "max_image_bytes", "max_pixels"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
 
@@ -50,55 +49,40 @@ class AssembleConfig:
 def run(records: Iterable[LinkedFigure], config: AssembleConfig) -> Iterator[FigurePair | Drop]:
     """Pairs of the figures, in their order.
 
-    Reasons of Drops: "no_license" and "license_not_wanted", "no_caption", "no_phenotype", "blank_image", and those of
-    `FigureFiles.find`.
+    Reasons of Drops: "blank_image", and those of `FigureFiles.find`; of subfigures also "small_subfigure",
+    "no_phenotype" and "near_duplicate".
     """
     files = FigureFiles(Path(config.media), max_bytes=config.max_image_bytes, max_pixels=config.max_pixels)
     for record in records:
         key = f"{record.article_id}/{record.figure.id}"
-        if (unwanted := _why_unwanted(record, config)) is not None:
-            yield Drop(STEP, key, *unwanted)
-            continue
         try:
             image = files.find(record.source, record.figure.graphics)
-            yield _pair(record, image)
+            _refuse_blank(image.picture)
         except NoImageError as problem:
             yield Drop(STEP, key, *problem.args)
-
-
-def _why_unwanted(record: LinkedFigure, config: AssembleConfig) -> tuple[str, str] | None:
-    """Reason and detail of what can be said without the image."""
-    category = record.license.category
-    if category not in config.licenses:
-        if category == "unknown":
-            stated = record.license.text[:80]
-            return "no_license", f"Its licence is not known: {stated!r}." if stated else "It states no licence."
-        return "license_not_wanted", f"Its licence is {record.license.spdx or category}."
-    if not record.figure.caption.strip():
-        return "no_caption", "The figure has no caption."
-    if config.require_phenotype and all(link.assertion == "absent" for link in record.links):
-        return "no_phenotype", "The caption denies all that it names." if record.links else "The caption names none."
-    return None
+            continue
+        whole = _pair(record, image)
+        if any(subfigure.label for subfigure in record.subfigures):
+            yield from _subfigure_pairs(record, whole, image.picture, config)
+        else:
+            yield whole
 
 
 def _pair(record: LinkedFigure, image: FigureImage) -> FigurePair:
-    low, high = zip(*image.picture.getextrema(), strict=True)
-    if low == high:
-        raise NoImageError("blank_image", "The image is of one colour.")
     figure = record.figure
     return FigurePair(
         article_id=record.article_id,
         figure_id=figure.id,
         image_path=image.path,
         sha256=hashlib.sha256(image.data).hexdigest(),
-        phash=f"{perceptual_hash(image.picture):016x}",
+        phash=_phash(image.picture),
         width_px=image.picture.width,
         height_px=image.picture.height,
         num_images=image.num_images,
         label=figure.label,
         caption=figure.caption,
         caption_raw=figure.caption,
-        caption_sha256=hashlib.sha256(fold_caption(figure.caption).encode()).hexdigest(),
+        caption_sha256=_caption_sha256(figure.caption),
         phenotypes=record.links,
         license=record.license,
         url=_url(record),
@@ -109,7 +93,69 @@ def _pair(record: LinkedFigure, image: FigureImage) -> FigurePair:
         title=record.title,
         journal=record.journal,
         published=record.published,
+        modality=record.modality,
     )
+
+
+def _subfigure_pairs(
+    record: LinkedFigure, whole: FigurePair, picture: Image.Image, config: AssembleConfig
+) -> Iterator[FigurePair | Drop]:
+    """A pair or a Drop for each subfigure, in reading order."""
+    seen: dict[tuple[str, str], str] = {}
+    for subfigure in record.subfigures:
+        key = f"{record.article_id}/{record.figure.id}/{subfigure.subfigure_id}"
+        links = _links_within(record.links, subfigure.spans)
+        crop = picture.crop(subfigure.box)
+        try:
+            if min(crop.size) < config.min_side:
+                raise NoImageError("small_subfigure", f"It has {crop.width} x {crop.height} pixels.")
+            if config.require_phenotype and not names_phenotype(links):
+                raise NoImageError("no_phenotype", "Its part of the caption names none that it may show.")
+            _refuse_blank(crop)
+            pair = _subfigure_pair(whole, subfigure, _phash(crop), links)
+            twin = seen.setdefault((pair.phash, pair.caption_sha256), subfigure.subfigure_id)
+            if twin != subfigure.subfigure_id:
+                raise NoImageError("near_duplicate", f"It looks like {twin} and has the same caption.")
+            yield pair
+        except NoImageError as problem:
+            yield Drop(STEP, key, *problem.args)
+
+
+def _subfigure_pair(
+    whole: FigurePair, subfigure: Subfigure, phash: str, links: tuple[PhenotypeLink, ...]
+) -> FigurePair:
+    return replace(
+        whole,
+        subfigure_id=subfigure.subfigure_id,
+        bbox_xyxy=subfigure.box,
+        phash=phash,
+        label=" ".join(filter(None, (whole.label, subfigure.label))),
+        caption=subfigure.description or subfigure.caption,
+        caption_sha256=_caption_sha256(subfigure.caption),
+        subcaption=subfigure.caption if subfigure.label else "",
+        phenotypes=links,
+        modality=subfigure.modality or whole.modality,
+        alignment_confidence=subfigure.confidence,
+    )
+
+
+def _links_within(links: tuple[PhenotypeLink, ...], spans: tuple[CaptionSpan, ...]) -> tuple[PhenotypeLink, ...]:
+    """Mentions that lie in one of the parts of a caption."""
+    return tuple(link for link in links if any(span.start <= link.start and link.end <= span.end for span in spans))
+
+
+def _refuse_blank(picture: Image.Image) -> None:
+    low, high = zip(*picture.getextrema(), strict=True)
+    if low == high:
+        raise NoImageError("blank_image", "The image is of one colour.")
+
+
+def _phash(picture: Image.Image) -> str:
+    return f"{perceptual_hash(picture):016x}"
+
+
+def _caption_sha256(caption: str) -> str:
+    return hashlib.sha256(fold_caption(caption).encode()).hexdigest()
 
 
 def _url(record: LinkedFigure) -> str:

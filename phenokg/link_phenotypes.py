@@ -155,6 +155,7 @@ def run(records: Iterable[Article], config: LinkConfig) -> Iterator[LinkedFigure
                 license=figure.license or article.license,
                 figure=figure,
                 links=tuple(linker.link(figure.caption)),
+                abstract=article.abstract,
             )
 
 

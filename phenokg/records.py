@@ -165,37 +165,6 @@ class PhenotypeLink:
 
 
 @dataclass(frozen=True, slots=True)
-class LinkedFigure:
-    """A figure, the article that it stands in, and the phenotypes that its caption names.
-
-    Attributes:
-        article_id: Of the article; likewise the fields up to `published`.
-        source: Path of the article's XML file below the folder that was read; media lie beside it.
-        pmcid: "PMC" and digits; None if unknown.
-        version: Of the PMC version folder; None if unknown.
-        doi: Lower case; None if unknown.
-        title: Of the article.
-        journal: Full title.
-        published: Earliest publication date; None if there is none.
-        license: The figure's own, else the article's.
-        figure: As parsed.
-        links: Of `figure.caption`, in reading order.
-    """
-
-    article_id: str
-    source: str
-    pmcid: str | None
-    version: int | None
-    doi: str | None
-    title: str
-    journal: str
-    published: str | None
-    license: License
-    figure: Figure
-    links: tuple[PhenotypeLink, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class ImageFile:
     """A file that holds an image, still unread.
 
@@ -316,6 +285,74 @@ class AlignedBoxes:
 
 
 @dataclass(frozen=True, slots=True)
+class Subfigure:
+    """A part of a figure's image, and what the caption says of it.
+
+    Attributes:
+        subfigure_id: "s" and its place in reading order, from 1; unique within the figure.
+        box: Where it lies.
+        label: By which the caption names it; empty where that is undecided.
+        confidence: That the label is right, 0 to 1.
+        caption: Background and own text; the whole caption where the label is undecided.
+        spans: The parts of the figure's caption that `caption` is made of.
+        description: The text to train on; empty until `refine_captions` wrote it.
+        modality: Empty if unknown.
+    """
+
+    subfigure_id: str
+    box: PixelBox
+    label: str
+    confidence: float
+    caption: str
+    spans: tuple[CaptionSpan, ...]
+    description: str = ""
+    modality: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedFigure:
+    """A figure, the article that it stands in, and the phenotypes that its caption names.
+
+    Attributes:
+        article_id: Of the article; likewise the fields up to `published`.
+        source: Path of the article's XML file below the folder that was read; media lie beside it.
+        pmcid: "PMC" and digits; None if unknown.
+        version: Of the PMC version folder; None if unknown.
+        doi: Lower case; None if unknown.
+        title: Of the article.
+        journal: Full title.
+        published: Earliest publication date; None if there is none.
+        license: The figure's own, else the article's.
+        figure: As parsed.
+        links: Of `figure.caption`, in reading order.
+        abstract: Of the article.
+        image_path: Of the image that boxes are of, below the folder of articles; None until it was looked for.
+        boxes: Of the subfigures, in reading order; empty until they were looked for.
+        caption_parts: The caption split; None until it was.
+        subfigures: Boxes and parts of the caption brought together; empty until they were, or for a single image.
+        modality: Of the whole figure; empty if unknown.
+    """
+
+    article_id: str
+    source: str
+    pmcid: str | None
+    version: int | None
+    doi: str | None
+    title: str
+    journal: str
+    published: str | None
+    license: License
+    figure: Figure
+    links: tuple[PhenotypeLink, ...]
+    abstract: str = ""
+    image_path: str | None = None
+    boxes: tuple[PixelBox, ...] = ()
+    caption_parts: SplitCaption | None = None
+    subfigures: tuple[Subfigure, ...] = ()
+    modality: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class FigurePair:
     """An image and its text: a row of the table `pairs`, the image still a file.
 
@@ -324,15 +361,15 @@ class FigurePair:
         figure_id: As in the article.
         image_path: Of the image file, below the folder of articles, with forward slashes.
         sha256: Of the image file.
-        phash: 64-bit perceptual hash of the decoded image, 16 hexadecimal digits.
+        phash: 64-bit perceptual hash of the decoded image or subfigure, 16 hexadecimal digits.
         width_px: Of the image as a viewer shows it; likewise `height_px`.
         num_images: How many images the figure has, renditions of one counted once; above 1 the caption describes more
             than this one.
-        label: Such as "Figure 2"; may be empty.
+        label: Such as "Figure 2", or "Figure 2 B" of a subfigure; may be empty.
         caption: The text to train on.
         caption_raw: The figure's caption as parsed.
-        caption_sha256: Of `caption_raw` as `near_copies.fold_caption` folds it.
-        phenotypes: Of `caption_raw`, in reading order.
+        caption_sha256: Of the part of `caption_raw` that holds for the image, as `near_copies.fold_caption` folds it.
+        phenotypes: Those that this part names; offsets count in `caption_raw`, in reading order.
         license: The figure's own, else the article's.
         url: Where a reader finds the article; empty if no id is known.
         citing_paragraphs: Paragraphs of the article that cite the figure.
@@ -344,8 +381,10 @@ class FigurePair:
         published: Earliest publication date; None if there is none.
         subfigure_id: None for a whole figure.
         bbox_xyxy: Of the subfigure, in pixels of the file, origin top left; None for a whole figure.
-        subcaption: Part of `caption_raw` that describes the subfigure; empty for a whole figure.
+        subcaption: Parts of `caption_raw` that describe the subfigure; empty for a whole figure, and where it is not
+            known which parts do.
         modality: Such as "CT"; empty if unknown.
+        alignment_confidence: That `subcaption` describes the subfigure, 0 to 1; None for a whole figure.
         split: "train", "validation" or "test"; empty until it is drawn.
     """
 
@@ -375,6 +414,7 @@ class FigurePair:
     bbox_xyxy: tuple[int, ...] | None = None
     subcaption: str = ""
     modality: str = ""
+    alignment_confidence: float | None = None
     split: Literal["", "train", "validation", "test"] = ""
 
 

@@ -17,7 +17,14 @@ from phenolip.exceptions import ConfigurationError, near_matches
 from phenolip.phenokg.records import Drop
 
 #: Modules of this folder that are a step, in the order of the chain.
-STEPS = ("fetch_articles", "parse_articles", "link_phenotypes", "assemble", "split_pairs")
+STEPS = (
+    "fetch_articles",
+    "parse_articles",
+    "link_phenotypes",
+    "select_figures",
+    "assemble",
+    "split_pairs",
+)
 
 Run = Callable[[Iterable[Any], Any], Iterator[Any]]
 

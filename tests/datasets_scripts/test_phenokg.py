@@ -96,9 +96,11 @@ def test_rows_of_pairs_carry_text_licence_and_origin(tmp_path, ontology, make_bu
         "row_id": "PMC0000.1/F0", "caption": "Shape 0.", "caption_raw": "Shape 0.", "subcaption": "", "findings": [],
         "modality": "", "article_id": "PMC0000.1", "pmcid": "PMC0000", "version": "1", "doi": "10.1/0",
         "title": "On shapes", "journal": "Shapes", "published": "2020-01", "figure_id": "F0", "label": "Figure 0",
-        "num_images": 1, "subfigure_id": None, "bbox_xyxy": None, "citing_paragraphs": ["As seen in the figure."],
+        "num_images": 1, "subfigure_id": None, "bbox_xyxy": None, "alignment_confidence": None,
+        "citing_paragraphs": ["As seen in the figure."],
         "license": "CC-BY-4.0", "license_category": "commercial", "license_text": "Free for all",
-        "license_url": "https://x", "url": "", "sha256": build.pairs[0].sha256, "phash": "0" * 16, "split": "train",
+        "license_url": "https://x", "url": "", "sha256": build.pairs[0].sha256,
+        "figure_sha256": build.pairs[0].sha256, "phash": "0" * 16, "split": "train",
     }  # fmt: skip
     pairs = load_pairs(folder, split="train", ontology=ontology)
     assert pairs["hpo_ids"][:] == [["HP:9900002"]] * 2 and pairs["row_id"][0] == "PMC0000.1/F0"
@@ -136,11 +138,12 @@ def test_terms_alone_have_a_card_without_pairs(ontology, tmp_path):
     assert datasets.load_dataset(str(folder), "relations")["train"].features == RELATIONS
 
 
-def test_images_can_be_scaled_down_with_their_boxes(tmp_path, ontology, make_build):
+def test_a_subfigure_is_cut_out_and_images_can_be_scaled_down(tmp_path, ontology, make_build):
     build = make_build()
     folder, _ = prepare_phenokg(build.folder, ontology=ontology, output=tmp_path / "kg", max_side=12)
     rows = datasets.load_dataset(str(folder), "pairs")["train"].cast_column("image", datasets.Image(decode=False))
-    assert decode_image(rows[1]["image"]).size == (12, 10) and rows[1]["bbox_xyxy"] == [1, 2, 6, 10]
+    assert decode_image(rows[0]["image"]).size == (12, 10)
+    assert decode_image(rows[1]["image"]).size == (7, 12) and rows[1]["bbox_xyxy"] == [2, 4, 12, 20]
     assert rows[1]["sha256"] == hashlib.sha256(rows[1]["image"]["bytes"]).hexdigest() != build.pairs[1].sha256
 
 

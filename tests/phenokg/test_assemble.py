@@ -1,14 +1,25 @@
-"""Every figure is one pair or one Drop, and says why."""
+"""Every figure and subfigure is a pair or a Drop, and says why."""
 
 import hashlib
+from dataclasses import replace
 
 import imagehash
+import numpy as np
 import pytest
 from PIL import Image
 
 from phenolip.exceptions import ConfigurationError
 from phenolip.phenokg.assemble import AssembleConfig, run
-from phenolip.phenokg.records import Drop, Figure, FigurePair, License, LinkedFigure, PhenotypeLink
+from phenolip.phenokg.records import (
+    CaptionSpan,
+    Drop,
+    Figure,
+    FigurePair,
+    License,
+    LinkedFigure,
+    PhenotypeLink,
+    Subfigure,
+)
 
 
 def link(assertion="present"):
@@ -55,10 +66,6 @@ def test_a_pair_holds_what_the_table_needs(media):
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
-        (figure(category="unknown"), "no_license"),
-        (figure(caption=" "), "no_caption"),
-        (figure(links=()), "no_phenotype"),
-        (figure(links=(link("absent"),)), "no_phenotype"),
         (figure(graphics=()), "no_graphic"),
         (figure(graphics=("f2.png",)), "missing_file"),
         (figure(graphics=("../f1.png",)), "unsafe_href"),
@@ -72,11 +79,7 @@ def test_what_is_left_out_and_why(media, record, reason):
     assert drop.detail.endswith(".")
 
 
-def test_settings_widen_and_narrow(media):
-    assert isinstance(outcome(figure(links=()), media, require_phenotype=False), FigurePair)
-    assert isinstance(outcome(figure(links=(link("absent"), link("family"))), media), FigurePair)
-    assert isinstance(outcome(figure(category="unknown"), media, licenses=("unknown",)), FigurePair)
-    assert outcome(figure(category="non-commercial"), media, licenses=("commercial",)).reason == "license_not_wanted"
+def test_files_above_a_size_are_left_out(media):
     assert outcome(figure(), media, max_pixels=100).reason == "too_large_image"
     assert outcome(figure(), media, max_image_bytes=100).reason == "too_large_image"
 
@@ -84,11 +87,71 @@ def test_settings_widen_and_narrow(media):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"licenses": ("free",)}, "`licenses` must be some of commercial, .*, got"),
-        ({"licenses": ()}, "`licenses` must be some of"),
+        ({"min_side": 0}, "`min_side` must be at least 1, got 0"),
         ({"max_pixels": 0}, "`max_pixels` must be at least 1, got 0"),
     ],
 )
 def test_settings_out_of_range(settings, message):
     with pytest.raises(ConfigurationError, match=message):
         AssembleConfig(media=".", **settings)
+
+
+CAPTION = "A hand. (a) Seizures. (b) Normal. (c) Seizures."
+
+
+def compound(**more):
+    """Two rows of two: a gradient, black, the same gradient, and a thin strip."""
+    links = (link(), link("absent"))
+    parts = [
+        ("s1", (0, 0, 120, 120), "a", "A hand. Seizures.", (0, 7, 12, 21)),
+        ("s2", (136, 0, 256, 120), "b", "A hand. Normal.", (0, 7, 26, 33)),
+        ("s3", (0, 136, 120, 256), "a", "A hand. Seizures.", (0, 7, 12, 21)),
+        ("s4", (136, 136, 256, 160), "c", "A hand. Seizures.", (0, 7, 38, 47)),
+        ("s5", (136, 170, 256, 256), "", CAPTION, (0, len(CAPTION))),
+    ]
+    subfigures = tuple(
+        Subfigure(name, box, label, 0.9 if label else 0.0, text, tuple(map(CaptionSpan, spans[::2], spans[1::2])))
+        for name, box, label, text, spans in parts
+    )
+    first = replace(links[0], start=12, end=20)
+    return replace(figure(("f.png",), CAPTION, links=(first,)), subfigures=subfigures, modality="MRI", **more)
+
+
+@pytest.fixture
+def picture(media):
+    canvas = Image.new("RGB", (256, 256))
+    noise = np.random.default_rng(0).integers(0, 256, (12, 12, 3), np.uint8)
+    for corner in ((0, 0), (0, 136), (136, 170)):
+        canvas.paste(Image.fromarray(noise).resize((120, 120)), corner)
+    canvas.save(media / "a" / "f.png")
+    return canvas
+
+
+def test_every_subfigure_is_a_pair_or_a_drop(media, picture):
+    made = list(run([compound()], AssembleConfig(media=str(media))))
+    reasons = {drop.key: drop.reason for drop in made if isinstance(drop, Drop)}
+    assert reasons == {
+        "PMC1.2/fig1/s2": "no_phenotype", "PMC1.2/fig1/s3": "near_duplicate", "PMC1.2/fig1/s4": "small_subfigure",
+    }  # fmt: skip
+    first, last = (pair for pair in made if isinstance(pair, FigurePair))
+    assert (first.subfigure_id, first.bbox_xyxy, first.label) == ("s1", (0, 0, 120, 120), "Figure 1 a")
+    assert first.caption == first.subcaption == "A hand. Seizures." and first.caption_raw == CAPTION
+    assert first.phash == str(imagehash.phash(picture.crop((0, 0, 120, 120)))) and first.modality == "MRI"
+    assert [CAPTION[link.start : link.end] for link in first.phenotypes] == ["Seizures"]
+    assert (last.subfigure_id, last.subcaption, last.caption, last.alignment_confidence) == ("s5", "", CAPTION, 0.0)
+    assert len(last.phenotypes) == 1 and last.sha256 == first.sha256
+
+
+def test_a_description_is_what_is_trained_on_and_the_original_stays(media, picture):
+    record = compound()
+    told = replace(record.subfigures[0], description="A seizure.", modality="CT")
+    (pair, *_) = run([replace(record, subfigures=(told, *record.subfigures[1:]))], AssembleConfig(media=str(media)))
+    assert (pair.caption, pair.subcaption, pair.modality) == ("A seizure.", "A hand. Seizures.", "CT")
+
+
+def test_a_figure_none_of_whose_parts_is_labelled_stays_whole(media, picture):
+    record = compound()
+    parts = tuple(replace(part, label="") for part in record.subfigures)
+    (pair,) = run([replace(record, subfigures=parts)], AssembleConfig(media=str(media)))
+    assert (pair.subfigure_id, pair.bbox_xyxy, pair.caption) == (None, None, CAPTION)
+    assert pair.alignment_confidence is None

@@ -49,12 +49,13 @@ def link_word(records: Iterable[Article], config: WordConfig) -> Iterator[Linked
             )  # fmt: skip
 
 
-def stages(articles, link=link_word, word="seizures", **assemble):
+def stages(articles, link=link_word, word="seizures", **select):
     linking = make_step("link_phenotypes", link)
     return (
         Stage(find_step("parse_articles"), make_config(find_step("parse_articles"), {})),
         Stage(linking, linking.config_type(word)),
-        Stage(find_step("assemble"), make_config(find_step("assemble"), {"media": str(articles)} | assemble)),
+        Stage(find_step("select_figures"), make_config(find_step("select_figures"), select)),
+        Stage(find_step("assemble"), make_config(find_step("assemble"), {"media": str(articles)})),
         Stage(find_step("split_pairs"), make_config(find_step("split_pairs"), {"test_fraction": 0.3})),
     )
 
@@ -107,13 +108,12 @@ def test_every_figure_is_a_pair_or_a_counted_drop(config):
     steps = manifest["steps"]
     assert steps["find_articles"]["dropped"] == {"not_jats": 1} and steps["find_articles"]["out"] == 11
     assert steps["parse_articles"]["dropped"] == {"broken_xml": 1}
-    assert steps["assemble"]["dropped"] == {
-        "missing_file": 1, "no_license": 1, "no_phenotype": 6, "not_raster": 1, "unsafe_href": 1,
-    }  # fmt: skip
+    assert steps["select_figures"]["dropped"] == {"no_license": 1, "no_phenotype": 6}
+    assert steps["assemble"]["dropped"] == {"missing_file": 1, "not_raster": 1, "unsafe_href": 1}
     assert steps["split_pairs"]["dropped"] == {"duplicate_image": 1}
     for before, after in zip(list(steps.values())[:-1], list(steps.values())[1:], strict=True):
         assert after["in"] == before["out"]
-    for name in ("find_articles", "parse_articles", "assemble", "split_pairs"):
+    for name in ("find_articles", "parse_articles", "select_figures", "assemble", "split_pairs"):
         assert steps[name]["in"] == steps[name]["out"] + sum(steps[name]["dropped"].values())
     assert steps["assemble"]["examples"]["unsafe_href"] == ["10.1/thief/f1"]
     assert steps["link_phenotypes"]["in"] == 10 and steps["link_phenotypes"]["out"] == 24
@@ -149,12 +149,12 @@ def test_a_second_run_does_nothing_and_a_change_only_what_it_must(config, corpus
     narrower = replace(config, stages=stages(corpus.folder, licenses=["commercial"]))
     build(narrower)
     after = states(config)
-    assert steps_written(before, after) == ["03-assemble"]
+    assert steps_written(before, after) == ["03-select_figures", "04-assemble"]
     assert tables_of(config) == tables
 
     word = replace(narrower, stages=stages(corpus.folder, word="no", licenses=["commercial"]))
     build(word)
-    assert steps_written(after, states(config)) == ["02-link_phenotypes", "03-assemble"]
+    assert steps_written(after, states(config)) == ["02-link_phenotypes", "03-select_figures", "04-assemble"]
     assert {pair.caption for pair in pairs_of(config)} == {"no"}
 
 
@@ -209,7 +209,7 @@ def test_killed_anywhere_the_tables_come_out_the_same(config):
     assert not list(Path(config.output).rglob("*.partial"))
 
 
-@pytest.mark.parametrize("number", [37, 38, 39])  # 12 list the articles, 24 are parts
+@pytest.mark.parametrize("number", [49, 50, 51])  # 12 list the articles, 36 are parts
 def test_killed_while_tables_are_replaced(config, corpus, number):
     build(config)
     changed = replace(config, stages=stages(corpus.folder, word="no"))
@@ -230,7 +230,7 @@ def test_a_part_of_other_settings_is_never_taken_for_this_one(config, tmp_path):
     assert part.counts("a") is None
 
 
-@pytest.mark.parametrize("place", [0, 7, 12, 31, 47, 48, 49])
+@pytest.mark.parametrize("place", [0, 7, 12, 31, 59, 60, 61])
 def test_a_full_disk_is_one_sentence_and_no_table(config, monkeypatch, place):
     written = 0
     rename = os.replace
@@ -284,7 +284,7 @@ def test_too_much_damage_ends_the_build_and_names_the_commonest_reason(config):
         "commonest reason is broken_xml (1, such as broken/a.xml)."
     )
     assert not os.path.exists(os.path.join(config.output, "tables"))
-    with pytest.raises(DataError, match="Step assemble dropped 3 of 24 .* commonest reason is (missing|not|unsafe)_"):
+    with pytest.raises(DataError, match="Step assemble dropped 3 of 17 .* commonest reason is (missing|not|unsafe)_"):
         build(replace(config, max_dropped_fraction=0.1))
     build(config)
 

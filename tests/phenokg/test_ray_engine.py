@@ -67,11 +67,10 @@ def make_build(corpus, tmp_path):
 
     def make(name, **settings):
         linking = make_step("link_phenotypes", link)
-        values = {"media": str(corpus.folder), "require_phenotype": False}
         stages = (
             Stage(find_step("parse_articles"), make_config(find_step("parse_articles"), {})),
             Stage(linking, Config(str(tmp_path / "marks"), **settings)),
-            Stage(find_step("assemble"), make_config(find_step("assemble"), values)),
+            Stage(find_step("assemble"), make_config(find_step("assemble"), {"media": str(corpus.folder)})),
             Stage(find_step("split_pairs"), make_config(find_step("split_pairs"), {})),
         )
         return BuildConfig(articles=str(corpus.folder), output=str(tmp_path / name), stages=stages, shard_size=2)
