@@ -10,6 +10,7 @@ NOT_MODULES = {"setup"}  # sits in the root folder, which is the package, yet is
 SUBPACKAGES = [
     "ontology",
     "phenokg",
+    "phenokg.backends",
     "phenokg.configs",
     "datasets_scripts",
     "datasets_scripts.phantoms",
@@ -69,7 +70,7 @@ setup(
     package_data={
         "phenolip": ["model_card.md", "LICENSE"],
         "phenolip.train.configs": ["*.yaml", "stage1/*.yaml", "ablation/*.yaml", "ablation/*/*.yaml"],
-        "phenolip.phenokg": ["*.yaml"],
+        "phenolip.phenokg": ["*.yaml", "prompts/*.yaml"],
         "phenolip.datasets_scripts": ["*.jinja"],
         "phenolip.phenokg.configs": ["*.yaml"],
         "phenolip.eval": ["*.html", "*.jinja", "*.j2"],
@@ -82,6 +83,8 @@ setup(
             "lxml>=6.1",
             "ahocorasick-rs>=1.0",
             "msgspec>=0.20",
+            "httpx2>=2.16",
+            "anyio>=4.4",
             "boto3>=1.40",
             "scikit-learn>=1.6",
             "PyStemmer>=2.2",
@@ -91,6 +94,7 @@ setup(
         ],
         "ray": ["phenolip[phenokg]", "ray[data]>=2.50"],  # 240 MB
         "eval": EVAL,
+        "detector": ["timm>=1.0", "scipy>=1.14"],  # timm pulls torchvision, which must fit the installed torch
         "demo": ["gradio>=6.0"],
         "dev": [
             "phenolip[phenokg]",
