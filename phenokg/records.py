@@ -520,6 +520,23 @@ class FetchedArticle:
     dropped_files: tuple[Drop, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class FilteredFigure:
+    """Whether an image is medical.
+
+    Attributes:
+        file_name: Of the image file, below the folder that was searched.
+        is_medical: Whether it is kept.
+        score: Probability by the classifier, 0 to 1; None where a person decided and none was asked.
+        cluster: Number of its cluster; None where images were not clustered.
+    """
+
+    file_name: str
+    is_medical: bool
+    score: float | None = None
+    cluster: int | None = None
+
+
 def arrow_schema(record_type: type) -> pa.Schema:
     """Parquet columns of a record: nested records are structs, tuples are lists."""
     return pa.schema(_fields(record_type))
