@@ -1,0 +1,254 @@
+"""Which part of a caption is about which label, once it is known where labels stand.
+
+A label leads its text ("(A) Normal heart. (B) ...") or follows it ("normal heart (a) and dilated heart (b)"); one
+caption can have both. Text is a sentence or the part of one up to the next label. What stands before all labels is of
+all, and so is an end that speaks of every subfigure, such as the scale of their bars.
+"""
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from phenolip.phenokg.choose_markers import Label, starts_here
+from phenolip.phenokg.common_endings import find_common_ending
+
+Role = Literal["leads", "follows", "inside"]
+Span = tuple[int, int]
+
+_SENTENCE_END = re.compile(r"[.!?][)\]\"”’]?\s+(?=[\w(\[*#\"“])|(?<=[a-z)\]0-9])\.(?=\(?[A-Z][a-z\s)])|\n+")
+_NO_END = re.compile(
+    r"(?:\b(?:e\.g|i\.e|vs|al|figs?|ca|cf|approx|resp|dr|no|st|spp?|var|etc|[A-Z]))\.$", re.IGNORECASE
+)
+_CLAUSE = re.compile(r"[;,]\s(?:and\s|or\s|while\s|whereas\s)?|\s(?:and|or|while|whereas|but)\s")
+_ENDS_BEFORE = re.compile(r"\s*(?:[.,;)\]]|$)|\s+(?:and|or|while|whereas)\b")
+_LEADS_AFTER = re.compile(r"(?:\b(?:and|or|while|whereas|either|showing|shows?|with)|,)\s*$", re.IGNORECASE)
+_SHOWN_IN = re.compile(r"\b(?:in|by|of)\s*$", re.IGNORECASE)
+_PUNCTUATED = re.compile(r"\s?[:,]")
+_MAX_CLAUSE_LOOK = 600  # characters that are searched for the begin of a clause
+_MAX_LABELS_LOOK = 64  # labels of a sentence
+
+
+@dataclass(slots=True)
+class Pieces:
+    """Spans of a caption, sorted by what they are about; labels in the order in which they are named.
+
+    Attributes:
+        background: Of all subfigures.
+        own: Of each label, which may be blank.
+        markers: Spans that name labels and are no text.
+    """
+
+    background: list[Span] = field(default_factory=list)
+    own: dict[str, list[Span]] = field(default_factory=dict)
+    markers: list[Span] = field(default_factory=list)
+
+    def add(self, names: Sequence[str], start: int, end: int) -> None:
+        """Gives a span to labels."""
+        for name in names:
+            spans = self.own.setdefault(name, [])
+            spans.append((start, end))
+
+
+def find_pieces(caption: str, labels: Sequence[Label]) -> Pieces:
+    """The parts of a caption with these labels, at least one."""
+    return _Assignment(caption, labels).pieces()
+
+
+class _Assignment:
+    """One walk over the labels of a caption; `end` is where the text that has been given out ends."""
+
+    def __init__(self, caption: str, labels: Sequence[Label]) -> None:
+        self.caption, self.labels = caption, labels
+        self.sentence_starts = find_sentence_starts(caption)
+        self.roles = find_roles(caption, labels)
+        self.stems = [self._stem(number) for number in range(len(labels))]
+        self.made = Pieces(markers=[(label.marker.start, label.marker.end) for label in labels])
+        self.groups = self._groups()
+
+    def pieces(self) -> Pieces:
+        self._first()
+        for number, label in enumerate(self.labels):
+            if label.marker.note:
+                self.made.add(label.names, *label.marker.note)
+            self._text_behind(number)
+        return self.made
+
+    def _first(self) -> None:
+        """Background up to the first label, or up to the sentence that it ends."""
+        first = self.labels[0]
+        begin = first.marker.start
+        if self.roles[0] != "leads":
+            begin = self._sentence_start(first.marker.start)
+            self.made.add(first.names, begin, first.marker.start)
+        elif self.stems[0] is not None and any(
+            stem is not None and label.is_new for stem, label in zip(self.stems[1:], self.labels[1:], strict=True)
+        ):
+            begin = self.stems[0]
+            self.made.add(self._led_from(0), begin, first.marker.start)
+        if begin > 0:
+            self.made.background.append((0, begin))
+
+    def _text_behind(self, number: int) -> None:
+        """Gives out the text between a label and the next."""
+        start = self.labels[number].marker.end
+        if number + 1 == len(self.labels):
+            self._last(number)
+            return
+        following = self.labels[number + 1]
+        stop = following.marker.start
+        if self.roles[number + 1] == "leads":
+            stem = self.stems[number + 1]
+            if stem is not None:
+                self.made.add(self._led_from(number + 1), stem, stop)
+                stop = stem
+            self._behind(number, start, stop)
+            return
+        begin = self._begin(number)
+        self._behind(number, start, begin)
+        self.made.add(following.names, begin, stop)
+
+    def _begin(self, number: int) -> int:
+        """Where the text of the next label, which follows it, begins."""
+        label, following = self.labels[number], self.labels[number + 1]
+        start, stop = label.marker.end, following.marker.start
+        sentence = self._sentence_start(stop)
+        if self.roles[number] != "leads":
+            return max(start, sentence) if self.roles[number] == "inside" else start
+        if sentence > start:
+            return sentence
+        if set(following.names) <= set(label.names):
+            return start
+        low = max(start, stop - _MAX_CLAUSE_LOOK)
+        clauses = [match.end() for match in _CLAUSE.finditer(self.caption, low, stop) if match.end() < stop - 1]
+        return clauses[-1] if clauses else start
+
+    def _behind(self, number: int, start: int, stop: int) -> None:
+        """Gives out text behind a label that does not belong to the next."""
+        if self.roles[number] == "leads":
+            self.made.add(self.labels[number].names, start, stop)
+            return
+        if self.caption[start:stop].strip(" .,;:\n") == "":
+            return
+        sentence_end = self._sentence_end(start)
+        self.made.add(self._of_sentence(number), start, min(sentence_end, stop))
+        if sentence_end < stop:
+            self.made.add(self.groups[number], sentence_end, stop)
+
+    def _last(self, number: int) -> None:
+        """Gives out the end of the caption."""
+        label, start = self.labels[number], self.labels[number].marker.end
+        stop = len(self.caption)
+        if "leads" in self.roles:
+            begins = [start, *self._starts_between(start, stop)]
+            earlier = self.caption[: label.marker.start]
+            common = find_common_ending(self.caption, begins, earlier)
+        else:
+            common = self._sentence_end(start)
+        self._behind(number, start, common)
+        if self.caption[common:].strip():
+            self.made.background.append((common, stop))
+
+    def _stem(self, number: int) -> int | None:
+        """Where a sentence begins that leads over to a label which stands in the midst of it."""
+        label = self.labels[number]
+        if self.roles[number] != "leads":
+            return None
+        low = self.labels[number - 1].marker.end if number else 0
+        start = self._sentence_start(label.marker.start)
+        led_over = self.caption[start : label.marker.start].strip()
+        if (start <= low and number) or not led_over.strip(" .,;:(") or led_over[-1] in ".;!?":
+            return None
+        return start
+
+    def _led_from(self, number: int) -> list[str]:
+        """Labels of a sentence or list that a label with a stem opens."""
+        names = list(self.labels[number].names)
+        for place in range(number + 1, len(self.labels)):
+            before, label = self.labels[place - 1].marker.end, self.labels[place]
+            if self.stems[place] is not None or self.roles[place] != "leads":
+                break
+            if self._starts_between(before, label.marker.start):
+                break
+            names += label.names
+        return names
+
+    def _groups(self) -> list[list[str]]:
+        """For each label the names that text behind it is of: those of the group that it is part of, else its own."""
+        groups: list[list[str]] = []
+        group: list[str] = []
+        for label in self.labels:
+            if not set(label.names) <= set(group):
+                group = list(label.names)
+            groups.append(group)
+        return groups
+
+    def _of_sentence(self, number: int) -> list[str]:
+        """Names of the labels that follow their text in one sentence with this one, up to it."""
+        low = self._sentence_start(self.labels[number].marker.start)
+        names: list[str] = []
+        last = max(0, number - _MAX_LABELS_LOOK)
+        while number >= last and self.roles[number] != "leads" and self.labels[number].marker.start >= low:
+            names = [*self.labels[number].names, *names]
+            number -= 1
+        return list(dict.fromkeys(names))
+
+    def _starts_between(self, start: int, stop: int) -> list[int]:
+        starts = self.sentence_starts
+        return starts[bisect_right(starts, start) : bisect_left(starts, stop)]
+
+    def _sentence_start(self, place: int) -> int:
+        number = bisect_right(self.sentence_starts, place) - 1
+        return self.sentence_starts[number] if number >= 0 else 0
+
+    def _sentence_end(self, place: int) -> int:
+        number = bisect_right(self.sentence_starts, place)
+        return self.sentence_starts[number] if number < len(self.sentence_starts) else len(self.caption)
+
+
+def find_sentence_starts(caption: str) -> list[int]:
+    """Where sentences begin, the first at 0."""
+    starts = [0]
+    for match in _SENTENCE_END.finditer(caption):
+        if match[0].isspace() or not _NO_END.search(caption, max(0, match.start() - 8), match.start() + 1):
+            starts.append(match.end())
+    return starts
+
+
+def find_roles(caption: str, labels: Sequence[Label]) -> list[Role]:
+    """Whether each label leads its text or follows it; where its surroundings do not say, as most of the others."""
+    found = [_role(caption, label) for label in labels]
+    leading, following = found.count("leads"), found.count("follows")
+    weak = [role if role else _weak_role(caption, label) for role, label in zip(found, labels, strict=True)]
+    usual: Role = "follows" if following > leading else "leads"
+    if leading == following:
+        usual = "follows" if weak.count("follows") > weak.count("leads") else "leads"
+    return [role or usual for role in (weak if leading == following == 0 else found)]
+
+
+def _role(caption: str, label: Label) -> Role | None:
+    """The role of a label that its surroundings show plainly."""
+    marker = label.marker
+    if marker.style not in ("brackets", "bracket", "position") or starts_here(caption, marker.start):
+        return "leads"
+    if _PUNCTUATED.match(caption, marker.end) and caption[max(0, marker.start - 2) : marker.start].endswith(", "):
+        return None
+    if re.match(r"\s*(?:[.,;)\]]|$)", caption[marker.end : marker.end + 4]):
+        return "follows"
+    if marker.style == "bracket":
+        return "leads"
+    before = caption[max(0, marker.start - 16) : marker.start]
+    if _SHOWN_IN.search(before) and marker.style == "brackets" and _verb_follows(caption, marker.end):
+        return "inside"
+    if _LEADS_AFTER.search(before) and not _ENDS_BEFORE.match(caption, marker.end):
+        return "leads"
+    return "follows" if _ENDS_BEFORE.match(caption, marker.end) and not _LEADS_AFTER.search(before) else None
+
+
+def _verb_follows(caption: str, place: int) -> bool:
+    return bool(re.match(r"\s(?:has|have|is|are|was|were|show|where|which)", caption[place : place + 8]))
+
+
+def _weak_role(caption: str, label: Label) -> Role | None:
+    return "follows" if _ENDS_BEFORE.match(caption, label.marker.end) else None

@@ -1,0 +1,263 @@
+"""Places of a caption that may name subfigures: "(A)", "b)", "C.", "(d-f)", "Panel G", "left:"; all that read like it.
+
+Only the form is looked at here, each place alone; whether it is a name is decided in `choose_markers.py` from all
+places of the caption together. Every pattern is bounded, so that the time is linear in the length of the caption.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+#: How a marker is set off: "(A)", "A)", "Panel A", "A:", "A.", "A,", "A", and "(left)" or "Left:"; surest first.
+Style = Literal["brackets", "bracket", "panel", "colon", "stop", "comma", "bare", "position"]
+#: What its labels are read as: "A", "a", "iv", "IV", "4", "top left".
+Kind = Literal["upper", "lower", "roman", "upper roman", "number", "position"]
+
+_MAX_RANGE = 26  # labels that one range may stand for
+_LABEL = r"(?:[A-Za-z](?:[0-9]{1,2}|[ivx]{1,4}|['’′]{1,2})?|[ivx]{2,5}|[IVX]{2,5}|[0-9]{1,2}[A-Za-z]?)(?!\w)"
+_JOIN = r"\s{0,2}(?:,\s?(?:and|or|to)\b|[,;&+/\-–—‐‑−]|and\b|or\b|to\b|through\b)\s{0,2}"
+_LIST = rf"{_LABEL}(?:{_JOIN}{_LABEL}){{0,30}}"
+_NOUN = r"(?i:(?:sub-?)?(?:panel|figure|fig\.?|image|picture|photo(?:graph)?|plate|frame|part)s?)\s{1,2}"
+_SIDE = r"(?:far[ -])?(?:left|right|top|bottom|upper|lower|middle|cent(?:er|re|ral)|first|second|third|fourth|last)"
+_PLACE = rf"(?i:{_SIDE}(?:(?:-|\s){{1,2}}(?:left|right|middle|cent(?:er|re|ral)))?)(?!\w)(?:[\s-]most)?"
+_PART = r"(?i:panels?|images?|pictures?|figures?|photographs?|photos?|rows?|columns?|lines?)(?!\w)"
+
+_BRACKETS = re.compile(rf"\(\s?(?:{_NOUN})?({_LIST})\s?(?:(\))|[,;:]\s?|\s(?=(?i:arrow|inset|left|right|top|bottom)))")
+_NAMED_IN_BRACKETS = re.compile(rf"[,;]\s?{_NOUN}({_LIST})\s?(?=\))")
+_BEFORE_BRACKET = re.compile(rf"(?<![\w(\-])(?<![0-9]\.)({_LIST})\s?$")
+_AT_START = re.compile(
+    rf"(?:^|(?<=[.;:?!)\]\n,]))\s{{0,3}}(?:and\s)?(?P<whole>(?P<noun>(?i:in\s)?{_NOUN})?(?P<list>{_LIST})"
+    r"(?:\s?(?P<colon>:)(?!:)|\s?(?P<stop>\.)(?=\s|[A-Z(]|$)|(?P<comma>,)\s|(?P<bare>\s)))"
+)
+_PLACE_IN_BRACKETS = re.compile(rf"\(({_PLACE})(?:\s({_PART}))?(?:(\))|[,;:]\s)")
+_PLACE_AT_START = re.compile(
+    rf"(?:^|(?<=[.;:?!)\n,]))\s{{0,3}}(?:(?i:and|in|on)\s)?(?:(?i:the)\s)?"
+    rf"(?P<whole>(?P<place>{_PLACE})(?:\s(?P<part>{_PART}))?(?P<colon>\s?:|(?<![.;:]),\s)?)"
+)
+_PLACE_THAT_SHOWS = re.compile(
+    rf"(?<!\w)(?:(?i:the)\s)?({_PLACE})\s({_PART})(?=\s(?:is|are|(?:show|depict|illustrate|represent|display)s?)\b)"
+)
+_TOKEN = re.compile(rf"(?<!\w){_LABEL}")
+_RANGE = re.compile(r"[-–—‐‑−]|\bto\b|through")
+_STAIN = re.compile(r"H\s?(?:&|and|\+|/)\s?E")
+_BRACKET = re.compile(r"[()]")
+_MAX_NOTE = 150  # characters
+_CLOSING = re.compile(rf"[^()]{{0,{_MAX_NOTE}}}\)")
+_MAX_BRACKETED = 400  # characters; a bracket that stays open for longer was forgotten
+_LOOK_BACK = 48  # characters before a closing bracket
+_MAX_JOINED = 120  # characters of labels
+
+_READ_AS: dict[Kind, re.Pattern[str]] = {
+    "upper": re.compile(r"([A-Z])([0-9]{1,2}|[ivx]{1,4}|['’′]{1,2})?"),
+    "lower": re.compile(r"([a-z])([0-9]{1,2}|['’′]{1,2})?"),
+    "roman": re.compile(r"([ivx]{1,5})()"),
+    "upper roman": re.compile(r"([IVX]{1,5})()"),
+    "number": re.compile(r"([0-9]{1,2})([A-Za-z])?"),
+}
+_ROMAN = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "xi", "xii", "xiii", "xiv", "xv", "xvi")
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """A place that may name subfigures.
+
+    Attributes:
+        start: First character of the marker in the caption, its bracket included.
+        end: One past its last.
+        text: The labels as written, "a-c" of "(a-c)".
+        style: How it is set off.
+        note: Start and end of words on the subfigure in the marker's brackets, "arrow" of "(A, arrow)".
+    """
+
+    start: int
+    end: int
+    text: str
+    style: Style
+    note: tuple[int, int] | None = None
+
+
+def find_markers(caption: str) -> list[Marker]:
+    """All that reads like a label, by place; of markers that overlap the surer."""
+    found = [*_in_brackets(caption), *_before_brackets(caption)]
+    taken = {place for marker in found for place in range(marker.start, marker.end)}
+    found += [marker for marker in _at_starts(caption) if taken.isdisjoint(range(marker.start, marker.end))]
+    return _joined(caption, sorted(found, key=lambda marker: marker.start))
+
+
+def find_places(caption: str) -> list[Marker]:
+    """All words for where a subfigure lies that stand as a label does: "(left)", "Top row:", "Left panel shows"."""
+    found = []
+    for match in _PLACE_IN_BRACKETS.finditer(caption):
+        if bounds := _bounds(caption, match, 3):
+            found.append(Marker(match.start(), bounds[0], _place_label(match[1], match[2]), "position", bounds[1]))
+    for match in _PLACE_AT_START.finditer(caption):
+        if match["colon"] or match["part"]:
+            found.append(
+                Marker(match.start("whole"), match.end(), _place_label(match["place"], match["part"]), "position")
+            )
+    starts = {marker.end for marker in found}
+    for match in _PLACE_THAT_SHOWS.finditer(caption):
+        if match.end() not in starts:
+            found.append(Marker(match.start(), match.end(), _place_label(match[1], match[2]), "position"))
+    return sorted(found, key=lambda marker: marker.start)
+
+
+def markers_at_edges(caption: str, label: str, span: tuple[int, int]) -> list[tuple[int, int]]:
+    """Spans of markers with a label, alone or among others, at the begin and at the end of a part of a caption."""
+    start, end = span
+    found = []
+    for low, high in ((start, min(end, start + _LOOK_BACK)), (max(start, end - _LOOK_BACK), end)):
+        for marker in find_markers(caption[low:high]) + find_places(caption[low:high]):
+            at = low + marker.start, low + marker.end
+            is_at_edge = not caption[start : at[0]].strip() or not caption[at[1] : end].strip(" .,;:\n")
+            names = {name for kind in _READ_AS for name in read_labels(marker.text, kind)} | {marker.text}
+            if is_at_edge and label.strip("() .:").lower() in {name.lower() for name in names}:
+                found.append(at)
+    return found
+
+
+def read_labels(text: str, kind: Kind) -> tuple[str, ...]:
+    """The labels of a marker's text, ranges written out; empty if they are not of the kind.
+
+    Example:
+        >>> read_labels("a, c-e", "lower"), read_labels("i-iii", "roman"), read_labels("A1-3", "upper")
+        (('a', 'c', 'd', 'e'), ('i', 'ii', 'iii'), ('A1', 'A2', 'A3'))
+        >>> read_labels("c-a", "lower"), read_labels("a, B", "upper")
+        ((), ())
+    """
+    labels: list[str] = []
+    end = 0
+    for match in _TOKEN.finditer(text):
+        join = text[end : match.start()]
+        if labels and _RANGE.search(join):
+            between = _range(labels[-1], match[0], kind)
+            if not between:
+                return ()
+            labels += between
+        elif label_place(match[0], kind) is None:
+            return ()
+        else:
+            labels.append(match[0])
+        end = match.end()
+    return tuple(dict.fromkeys(labels))
+
+
+def label_place(label: str, kind: Kind) -> tuple[int, int] | None:
+    """Where a label stands in its row, from 0, and among those nested in it, from 1; 0 for one that is not nested."""
+    match = _READ_AS[kind].fullmatch(label)
+    if not match:
+        return None
+    if kind == "number":
+        place = int(match[1]) - 1
+    elif kind in ("roman", "upper roman"):
+        place = _ROMAN.index(match[1].lower()) if match[1].lower() in _ROMAN else -1
+    else:
+        place = ord(match[1].lower()) - ord("a")
+    return None if place < 0 else (place, _nested_place(match[2]))
+
+
+def _nested_place(text: str | None) -> int:
+    if not text:
+        return 0
+    if text.isdecimal():
+        return int(text)
+    if text in _ROMAN:
+        return _ROMAN.index(text) + 1
+    return len(text) if not text.isalpha() else ord(text.lower()) - ord("a") + 1
+
+
+def _range(first: str, last: str, kind: Kind) -> list[str]:
+    """What follows `first` in a range that ends with `last`, itself included; empty if it is none."""
+    start, end = label_place(first, kind), label_place(last, kind)
+    if start and last.isdecimal() and first[:1].isalpha() and 0 < start[1] < int(last):  # "A1-3"
+        return [f"{first[0]}{number}" for number in range(start[1] + 1, int(last) + 1)]
+    if not start or not end:
+        return []
+    if start[0] == end[0] and last[1:].isdecimal() and 0 < start[1] < end[1]:  # "A1-A3"
+        return [f"{first[0]}{number}" for number in range(start[1] + 1, end[1] + 1)]
+    if start[1] or end[1] or not 0 < end[0] - start[0] < _MAX_RANGE:
+        return []
+    return [_nth(place, kind) for place in range(start[0] + 1, end[0] + 1)]
+
+
+def _nth(place: int, kind: Kind) -> str:
+    if kind == "number":
+        return str(place + 1)
+    text = _ROMAN[place] if "roman" in kind else chr(ord("a") + place)
+    return text.upper() if "upper" in kind else text
+
+
+def _in_brackets(caption: str) -> Iterator[Marker]:
+    for match in _BRACKETS.finditer(caption):
+        if not _STAIN.fullmatch(match[1]) and (bounds := _bounds(caption, match, 2)):
+            yield Marker(match.start(), bounds[0], match[1], "brackets", bounds[1])
+    for match in _NAMED_IN_BRACKETS.finditer(caption):
+        yield Marker(match.start(), match.end(), match[1], "brackets")
+
+
+def _bounds(caption: str, match: re.Match[str], closing: int) -> tuple[int, tuple[int, int] | None] | None:
+    """Where a marker in brackets ends, and the note in it; None if the bracket does not close."""
+    if match[closing]:
+        return match.end(), None
+    closed = _CLOSING.match(caption, match.end())
+    return (closed.end(), (match.end(), closed.end() - 1)) if closed else None
+
+
+def _before_brackets(caption: str) -> Iterator[Marker]:
+    """Labels with a closing bracket that nothing opened, as in "A) Liver"."""
+    opened: list[int] = []
+    for match in _BRACKET.finditer(caption):
+        place = match.start()
+        if match[0] == "(":
+            opened.append(place)
+        elif opened and place - opened[-1] <= _MAX_BRACKETED:
+            opened.pop()
+        elif place and (caption[place - 1].isalnum() or caption[place - 1] in " '’′"):
+            start = max(0, place - _LOOK_BACK)
+            if label := _BEFORE_BRACKET.search(caption, start, place):
+                yield Marker(label.start(), place + 1, label[1], "bracket")
+
+
+def _at_starts(caption: str) -> Iterator[Marker]:
+    for match in _AT_START.finditer(caption):
+        mark: Style = next(name for name in ("colon", "stop", "comma", "bare") if match[name])
+        style: Style = "panel" if match["noun"] else mark
+        before = caption[max(0, match.start("whole") - 5) : match.start("whole")].removesuffix("and ").rstrip()[-1:]
+        if (style == "bare" and before in (",", ")", "]")) or (style in ("comma", "stop") and before == ","):
+            continue
+        yield Marker(match.start("whole"), match.end("whole"), match["list"], style)
+
+
+def _joined(caption: str, markers: list[Marker]) -> list[Marker]:
+    """Markers with no more than "and" or a comma between them as one: "(A) and (B)", "((a), (b))"."""
+    joined: list[Marker] = []
+    for marker in markers:
+        last = joined[-1] if joined else None
+        between = caption[last.end : marker.start] if last else ""
+        if (
+            last
+            and {last.style, marker.style} <= {"brackets", "bracket"}
+            and last.note is None
+            and len(last.text) <= _MAX_JOINED
+            and len(between) <= len(" through ")
+            and re.fullmatch(_JOIN, between)
+        ):
+            joined[-1] = Marker(last.start, marker.end, f"{last.text}{between}{marker.text}", last.style, marker.note)
+        else:
+            joined.append(marker)
+    return [_with_outer_brackets(caption, marker) for marker in joined]
+
+
+def _with_outer_brackets(caption: str, marker: Marker) -> Marker:
+    before, after = caption[marker.start - 1 : marker.start], caption[marker.end : marker.end + 1]
+    if marker.style == "brackets" and before == "(" and after == ")":
+        return Marker(marker.start - 1, marker.end + 1, marker.text, marker.style, marker.note)
+    return marker
+
+
+def _place_label(place: str, part: str | None) -> str:
+    """As a reader would name it: "top left" of "Top-left panel", "upper row" of "Upper row"."""
+    words = re.split(r"[\s-]+", place.lower())
+    is_line = part is not None and part.lower().rstrip("s") in ("row", "column", "line")
+    return " ".join([*words, part.lower().rstrip("s")] if is_line else words)
