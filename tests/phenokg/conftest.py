@@ -1,10 +1,16 @@
-"""Small corpora of JATS articles with images, written by the tests that need one."""
+"""Small corpora of JATS articles with images, and a server of a chat model, for the tests that need one."""
 
+import json
+import subprocess
+import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from phenolip.phenokg.backends.openai_compatible import OpenAICompatibleChat
 
 LICENSE = """<permissions><license xlink:href="http://creativecommons.org/licenses/by/4.0/"><p>CC BY</p></license>
 </permissions>"""
@@ -48,3 +54,40 @@ class Corpus:
 def corpus(tmp_path):
     """An empty one, below the test's folder."""
     return Corpus(tmp_path / "articles")
+
+
+class ChatServer:
+    """A running server and what it was asked."""
+
+    def __init__(self, folder):
+        self._log = folder / "requests.jsonl"
+        script = Path(__file__).parent / "chat_server.py"
+        self.process = subprocess.Popen([sys.executable, "-S", script, self._log], stdout=subprocess.PIPE, text=True)
+        self.url = f"http://127.0.0.1:{int(self.process.stdout.readline())}/v1"
+
+    @property
+    def requests(self):
+        """Every request so far, with its body and key."""
+        return [json.loads(line) for line in self._log.open(encoding="utf-8")] if self._log.exists() else []
+
+    @property
+    def texts(self):
+        """How often each question was asked."""
+        return Counter(request["body"]["messages"][1]["content"] for request in self.requests)
+
+    def model(self, name="model", **settings):
+        """A client that does not wait long."""
+        given = {"timeout_s": 0.8, "max_tries": 3, "first_wait_s": 0.01, "base_url": self.url} | settings
+        return OpenAICompatibleChat(name, **given)
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def chat_server(tmp_path):
+    server = ChatServer(tmp_path)
+    yield server
+    server.stop()
