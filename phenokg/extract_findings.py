@@ -14,7 +14,7 @@ from typing import Literal
 
 from phenolip.exceptions import ConfigurationError
 from phenolip.ontology import PhenotypeOntology, load_ontology
-from phenolip.phenokg.assertions import find_assertions
+from phenolip.phenokg.finding_assertions import find_report_assertions
 from phenolip.phenokg.finding_lexicon import FindingKind, FindingLexicon, load_finding_lexicon
 from phenolip.phenokg.finding_modifiers import Modifier, ModifierLexicon
 from phenolip.phenokg.finding_records import Document, ExtractionResult, Finding
@@ -62,6 +62,7 @@ class RuleExtractor:
         self._lexicon: FindingLexicon = load_finding_lexicon(ontology)
         self._matcher = WordingMatcher(self._lexicon.lexicon, min_score)
         self._modifiers = ModifierLexicon(ontology)
+        self._both_sides = Modifier("side", "bilateral", is_implied=True)
 
     def extract(self, text: str) -> tuple[list[Finding], Counter[str]]:
         """The findings of a text in reading order, and what was left out, by reason."""
@@ -71,7 +72,7 @@ class RuleExtractor:
         if not mentions:
             return [], Counter()
         words = [word.lower() for word in worded.words]
-        assertions = find_assertions(worded.words, worded.kinds, [mention.places for mention in mentions])
+        assertions = find_report_assertions(words, worded.kinds, [mention.places for mention in mentions], kinds)
         modifiers = self._modifiers.find(words, worded.kinds)
         attached = attach_modifiers(worded, words, mentions, kinds, modifiers)
         is_chest = not _CHEST.isdisjoint(words)
@@ -80,8 +81,10 @@ class RuleExtractor:
         for mention, kind, assertion, said in zip(mentions, kinds, assertions, attached, strict=True):
             if not kind.is_finding:
                 continue
+            if kind.is_paired and any(words[place].endswith("s") for place in mention.places):
+                said = [*said, self._both_sides]
             start, end = worded.starts[mention.places[0]], worded.ends[mention.places[-1]]
-            finding = _finding(kind, said, kind.assertion or assertion, is_chest, start, end)
+            finding = _finding(kind, said, assertion, is_chest, start, end)
             slots = (finding.category, finding.severity, finding.location, finding.assertion)
             if slots in seen:
                 dropped["duplicate"] += 1

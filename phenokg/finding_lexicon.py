@@ -17,6 +17,7 @@ from phenolip.phenokg.words import WORD, Role, role_of
 #: wordings the list's wins.
 _OURS = "RF:"
 _ABBREVIATION_WEIGHT = 0.85  # that of the linker
+_DENIALS = frozenset(("no", "without"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class FindingKind:
         severity: What the wording itself says of it, "borderline".
         location: What the wording itself says of it, "left".
         assertion: What the wording itself says of it, "absent".
+        is_lasting: Whether it still shows when it is over.
+        is_paired: Whether the plural of the word says that both sides have it: "effusions".
         is_finding: False for wordings that only look like one.
     """
 
@@ -41,6 +44,8 @@ class FindingKind:
     severity: str | None = None
     location: str | None = None
     assertion: Assertion | None = None
+    is_lasting: bool = False
+    is_paired: bool = False
     is_finding: bool = True
 
 
@@ -79,7 +84,9 @@ def load_finding_lexicon(ontology: PhenotypeOntology, cache_dir: str | os.PathLi
             else:
                 wordings.append(_wording(key, text))
     names = base.names | {key: kind.name for key, kind in kinds.items()}
-    merged = replace(base, names=names, wordings=(*wordings, *base.wordings), abbreviations=abbreviations)
+    # "No lungs" is a layperson's synonym in the ontology, and the beginning of a denial in every report.
+    kept = (wording for wording in base.wordings if wording.words[0] not in _DENIALS)
+    merged = replace(base, names=names, wordings=(*wordings, *kept), abbreviations=abbreviations)
     return FindingLexicon(merged, kinds)
 
 
@@ -108,7 +115,14 @@ def _listed(ontology: PhenotypeOntology) -> list[tuple[FindingKind, list[str]]]:
 def _kind(row: dict[str, Any], ontology: PhenotypeOntology) -> FindingKind:
     hpo_id, chest_hpo_id = (_current(ontology, row.get(field)) for field in ("hpo", "chest_hpo"))
     return FindingKind(
-        row["name"], hpo_id, chest_hpo_id, row.get("site"), row.get("severity"), row.get("location"), None
+        name=row["name"],
+        hpo_id=hpo_id,
+        chest_hpo_id=chest_hpo_id,
+        site=row.get("site"),
+        severity=row.get("severity"),
+        location=row.get("location"),
+        is_lasting=row.get("lasting", False),
+        is_paired=row.get("paired", False),
     )
 
 

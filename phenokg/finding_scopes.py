@@ -18,7 +18,7 @@ from phenolip.phenokg.words import Separator
 
 _PREPOSITIONS = frozenset(
     """of in at within on over overlying involving along near throughout projecting about around beneath above
-    below behind affecting adjacent across through under inside""".split()
+    below behind affecting across through under inside""".split()
 )
 _CONJUNCTIONS = frozenset("and or nor".split())
 _LINKS = frozenset(
@@ -34,8 +34,12 @@ _ENDS = frozenset(
 _EXPLAINS = frozenset(
     """consistent compatible represent represents representing represented suggest suggests suggesting suggestive
     likely reflect reflects reflecting reflective due secondary related relating versus vs concerning suspicious
-    possibly probably possible probable presumably may could might perhaps indicate indicates indicating""".split()
+    possibly probably possible probable presumably may could might perhaps indicate indicates indicating
+    relates""".split()
 )
+# In de-identified reports, what is masked between two findings is most often "likely" or "which may represent".
+_MASKS = frozenset(("xxxx", "___"))
+_ADJOINS = frozenset("adjacent associated underlying accompanying superimposed compressive".split())
 _FILLERS = frozenset("a an the some any its both there noted seen again".split())
 _SIDELESS = frozenset(("heart", "abdomen"))
 _ALIKE = frozenset((("bone", "spine"), ("spine", "bone")))
@@ -51,10 +55,16 @@ class _Gap(NamedTuple):
     has_conjunction: bool
     has_or: bool
     has_preposition: bool
-    ends_with_preposition: bool
+    begins_with_with: bool
     has_link: bool
     has_end: bool
     has_explanation: bool
+    is_same_place: bool
+
+    @property
+    def in_phrase(self) -> bool:
+        """Whether a preposition joins both sides, as in "opacity in the base"."""
+        return self.has_preposition and not self.has_link
 
     @property
     def is_adjectival(self) -> bool:
@@ -129,8 +139,8 @@ class _Sentence:
         self._separators, self._words = worded.kinds, words
         self._mentions, self._kinds, self._numbers = mentions, kinds, numbers
         self._modifiers, self._attached = modifiers, attached
-        self._taken = {place for number in numbers for place in mentions[number].places}
         self._said = {place for found in modifiers for place in range(found.low, found.high)}
+        self._owner = {place: number for number in numbers for place in mentions[number].places}
         self._followed: set[int] = set()  # findings that a run completes from behind
 
     def attach(self) -> None:
@@ -144,7 +154,10 @@ class _Sentence:
         runs: list[list[list[FoundModifier]]] = []
         previous: FoundModifier | None = None
         for found in self._modifiers:
-            if any(place in self._taken for place in range(found.low, found.high)):
+            owners = {self._owner.get(place) for place in range(found.low, found.high)}
+            if owners != {None}:  # "opacity in the lung" is a name, "opacity in the [lung bases]" says where
+                if None in owners:
+                    self._add(max(owner for owner in owners if owner is not None), found.says)
                 continue
             if (inside := self._around(found)) is not None:
                 self._add(inside, found.says)
@@ -160,7 +173,7 @@ class _Sentence:
         return [_Run(tuple(tuple(segment) for segment in run)) for run in runs]
 
     def _stands_together(self, one: FoundModifier, other: FoundModifier, gap: _Gap) -> bool:
-        if any(place in self._taken for place in range(one.high, other.low)):
+        if any(place in self._owner for place in range(one.high, other.low)):
             return False
         if gap.has_link or gap.has_end or gap.has_explanation:
             return False
@@ -181,7 +194,7 @@ class _Sentence:
         ahead = self._gap(run.high, self._mentions[after].places[0]) if after is not None else None
         behind = self._gap(self._mentions[before].places[-1] + 1, run.low) if before is not None else None
         completes = behind is not None and self._completes(run, behind, ahead)
-        if ahead is not None and ahead.is_adjectival:
+        if ahead is not None and ahead.is_adjectival and not (completes and behind.in_phrase and ahead.num_words):
             segments = run.segments
             if completes and behind.has_preposition and len(segments) > 1:
                 self._attach_behind(before, segments[:-1])
@@ -189,7 +202,7 @@ class _Sentence:
             self._attach_segments(after, segments)
         elif completes:
             self._attach_behind(before, run.segments)
-        elif ahead is not None and not ahead.has_end and not ahead.has_explanation:
+        elif ahead is not None and not ahead.has_explanation and (ahead.begins_with_with or not ahead.has_end):
             self._attach_segments(after, run.segments)
 
     def _attach_behind(self, number: int, segments: Sequence[Sequence[FoundModifier]]) -> None:
@@ -225,13 +238,13 @@ class _Sentence:
         pairs = []
         for one, other in zip(self._numbers, self._numbers[1:], strict=False):
             gap = self._gap(self._mentions[one].places[-1] + 1, self._mentions[other].places[0])
-            if not gap.has_end or gap.has_explanation:
+            if not gap.has_end or gap.is_same_place:
                 pairs.append((one, other, gap))
         for one, other, gap in pairs:
             coordinated = (gap.has_comma or gap.has_conjunction) and not (gap.has_link or gap.has_preposition)
-            if gap.has_explanation or (coordinated and one not in self._followed):
+            if gap.is_same_place or (coordinated and one not in self._followed):
                 self._inherit(one, other, _LOCATES)
-            if gap.has_or and not gap.has_preposition:
+            if gap.has_explanation or (gap.has_or and not gap.has_preposition):
                 self._inherit(one, other, frozenset(("grade", "size")))
         for one, other, gap in reversed(pairs):
             tight = not (gap.has_link or gap.has_preposition or gap.has_end)
@@ -247,7 +260,7 @@ class _Sentence:
     def _gap(self, low: int, high: int) -> _Gap:
         """What stands from place `low` up to, not including, `high`, and before `high`."""
         words = [
-            self._words[place] for place in range(low, high) if place not in self._said and place not in self._taken
+            self._words[place] for place in range(low, high) if place not in self._said and place not in self._owner
         ]
         separators = self._separators[low : high + 1] if high > low else self._separators[low : low + 1]
         slash = Separator.SLASH in separators
@@ -257,10 +270,11 @@ class _Sentence:
             has_conjunction=not _CONJUNCTIONS.isdisjoint(words),
             has_or=slash or "or" in words or "versus" in words,
             has_preposition=not _PREPOSITIONS.isdisjoint(words),
-            ends_with_preposition=bool(words) and words[-1] in _PREPOSITIONS,
+            begins_with_with=words[:1] == ["with"] and _ENDS.isdisjoint(words[1:]),
             has_link=not _LINKS.isdisjoint(words),
             has_end=not _ENDS.isdisjoint(words),
             has_explanation=not _EXPLAINS.isdisjoint(words),
+            is_same_place=any(not kind.isdisjoint(words) for kind in (_EXPLAINS, _ADJOINS, _MASKS)),
         )
 
 
