@@ -4,6 +4,7 @@ Only raster formats that Pillow decodes in-process are opened, so no file can st
 truncated, too large or not an image raises ``DataError`` with one sentence.
 """
 
+import base64
 import io
 import struct
 from collections.abc import Mapping
@@ -122,6 +123,15 @@ def shrink_image(data: bytes, max_side: int) -> tuple[bytes, bool]:
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=95)
     return buffer.getvalue(), True
+
+
+def thumbnail_uri(image: Image.Image, max_side: int) -> str:
+    """A small copy of a picture as an address that holds it, for pages that load nothing."""
+    copy = image.copy()
+    copy.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+    encoded = io.BytesIO()
+    copy.save(encoded, "JPEG", quality=82)
+    return f"data:image/jpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}"
 
 
 def _open(data: bytes, name: str, max_pixels: int) -> Image.Image:

@@ -11,6 +11,8 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from phenolip.cli import kg_filter
+from phenolip.cli.kg_models import with_models
 from phenolip.exceptions import ConfigurationError, DataError, near_matches
 from phenolip.ontology import load_ontology
 from phenolip.phenokg.build_config import BuildConfig, make_build, read_settings
@@ -24,7 +26,7 @@ from phenolip.whole_files import whole_file
 HELP = "build PhenoKG's tables from articles, run one step alone, or describe what was built"
 _BUILD = """Articles to the table of image-text pairs, step by step. A run that was stopped goes on where it was; a
 changed setting costs only the steps from there on. DIR/tables holds the tables once they are whole; DIR/manifest.json
-counts what every step took, gave and dropped, and why.
+counts what every step took, gave and dropped, and why; DIR/figures.html shows some figures with what was made of them.
 
 examples:
   phenolip kg build --config phenokg/configs/research.yaml --articles articles --output runs/phenokg
@@ -43,7 +45,7 @@ _WIDTH = 110
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the sub-commands `build`, `run` and `stats`."""
+    """Declares the sub-commands `build`, `run`, `filter` and `stats`."""
     commands = parser.add_subparsers(dest="kg_command", required=True, metavar="COMMAND")
     steps = [find_step(name) for name in STEPS]
     form = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
@@ -64,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     alone.add_argument("--output", metavar="FILE", required=True, help="JSON lines, a record a line")
     for command in (whole, alone):
         _add_settings(command, steps)
+    kg_filter.add_parser(commands)
     stats = commands.add_parser("stats", help="counts and plots of a build's tables", allow_abbrev=False)
     stats.add_argument("folder", metavar="DIR", help="output folder of a build")
     stats.add_argument("--output", metavar="DIR", help="where they go (default: DIR/stats)")
@@ -72,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Does what was asked for."""
-    return {"build": _build, "run": _run_step, "stats": _stats}[args.kg_command](args)
+    return {"build": _build, "run": _run_step, "filter": kg_filter.run, "stats": _stats}[args.kg_command](args)
 
 
 def _build(args: argparse.Namespace) -> int:
@@ -82,7 +85,10 @@ def _build(args: argparse.Namespace) -> int:
         step, setting = _place(name, list(values["steps"]))
         values["steps"][step.name][setting] = _value(step, setting, words)
     manifest = build(make_build(values), _ENGINES[args.engine])
-    sys.stderr.write(_summary(manifest, values["output"]))
+    from phenolip.datasets_scripts.kg_page import write_page  # a template engine, which workers do not need
+
+    page = write_page(values["output"])
+    sys.stderr.write(f"{_summary(manifest, values['output'])}Look at {page}\n")
     return 0
 
 
@@ -97,7 +103,7 @@ def _run_step(args: argparse.Namespace) -> int:
     try:
         records = tqdm(read_records(args.input, step.takes), desc=step.name, unit="record", disable=None)
         with whole_file(output, "w") as made, whole_file(drops_path, "w") as left:
-            for outcome in step.run(records, config):
+            for outcome in with_models(step, config)(records, config):
                 if isinstance(outcome, Drop):
                     left.write(to_line(outcome))
                     dropped[outcome.reason] += 1

@@ -1,7 +1,5 @@
 """What `phenolip audit` writes: counts as JSON, rows and pairs as JSON Lines, and a page to look at."""
 
-import base64
-import io
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +7,10 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from PIL import Image
 
 from phenolip.datasets_scripts.contamination import MAX_PARTNERS, AuditedTable, Contamination, Match
 from phenolip.datasets_scripts.tables import write_lines
-from phenolip.images import decode_image
+from phenolip.images import decode_image, thumbnail_uri
 from phenolip.provenance import write_json
 
 TEMPLATE = "audit.html.jinja"
@@ -144,11 +141,8 @@ def _caption_sample(found: Contamination, matches: list[Match]) -> list[Match]:
 def _side(table: AuditedTable, row: int) -> dict[str, str]:
     caption = table.captions[row]
     short = caption if len(caption) <= _SHOWN_CHARS else f"{caption[:_SHOWN_CHARS]} …"
-    return {"id": table.row_ids[row], "caption": short, "image": _thumbnail(decode_image(table.pairs[row]["image"]))}
-
-
-def _thumbnail(image: Image.Image) -> str:
-    image.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=82)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return {
+        "id": table.row_ids[row],
+        "caption": short,
+        "image": thumbnail_uri(decode_image(table.pairs[row]["image"]), _THUMBNAIL_PX),
+    }
