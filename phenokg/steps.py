@@ -22,6 +22,7 @@ STEPS = (
     "parse_articles",
     "link_phenotypes",
     "select_figures",
+    "filter_figures",
     "split_captions",
     "assemble",
     "split_pairs",
