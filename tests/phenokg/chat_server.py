@@ -102,7 +102,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if behaviour == "html":
             self._send(200, "<html>gateway</html>")
             return
-        content = json.dumps(good_answer(body, behaviour), ensure_ascii=False)
+        content = json.dumps(good_answer(body, behaviour), ensure_ascii=True)
         message = {"role": "assistant", "content": content}
         if behaviour == "broken":
             message["content"] = content[:-3]
