@@ -22,9 +22,14 @@ _NO_END = re.compile(
     r"(?:\b(?:e\.g|i\.e|vs|al|figs?|ca|cf|approx|resp|dr|no|st|spp?|var|etc|[A-Z]))\.$", re.IGNORECASE
 )
 _CLAUSE = re.compile(r"[;,]\s(?:and\s|or\s|while\s|whereas\s)?|\s(?:and|or|while|whereas|but)\s")
-_ENDS_BEFORE = re.compile(r"\s*(?:[.,;)\]]|$)|\s+(?:and|or|while|whereas)\b")
+_ENDS_BEFORE = re.compile(r"\s*(?:[.,;)\]]|$)|\s*(?:and|or|while|whereas)\b")
 _LEADS_AFTER = re.compile(r"(?:\b(?:and|or|while|whereas|either|showing|shows?|with)|,)\s*$", re.IGNORECASE)
-_SHOWN_IN = re.compile(r"\b(?:in|by|of)\s*$", re.IGNORECASE)
+_VERB = re.compile(
+    r"\s?(?:(?:show|reveal|demonstrat|depict|illustrat|display|represent|indicat|confirm)(?:s|ed|ing|es)?"
+    r"|is|are|was|were|has|have|had|where|which)\b"
+)
+_ENDS_PLAINLY = re.compile(r"\s{0,3}(?:[.,;)\]]|$)")
+_PART_END = re.compile(r"[.;]\s")
 _PUNCTUATED = re.compile(r"\s?[:,]")
 _MAX_CLAUSE_LOOK = 600  # characters that are searched for the begin of a clause
 _MAX_LABELS_LOOK = 64  # labels of a sentence
@@ -66,6 +71,7 @@ class _Assignment:
         self.stems = [self._stem(number) for number in range(len(labels))]
         self.made = Pieces(markers=[(label.marker.start, label.marker.end) for label in labels])
         self.groups = self._groups()
+        self.begins: dict[int, int] = {}  # where the text of labels that follow it or stand inside of it begins
 
     def pieces(self) -> Pieces:
         self._first()
@@ -81,7 +87,7 @@ class _Assignment:
         begin = first.marker.start
         if self.roles[0] != "leads":
             begin = self._sentence_start(first.marker.start)
-            self.made.add(first.names, begin, first.marker.start)
+            self._before(0, begin)
         elif self.stems[0] is not None and any(
             stem is not None and label.is_new for stem, label in zip(self.stems[1:], self.labels[1:], strict=True)
         ):
@@ -107,15 +113,22 @@ class _Assignment:
             return
         begin = self._begin(number)
         self._behind(number, start, begin)
-        self.made.add(following.names, begin, stop)
+        self._before(number + 1, begin)
+
+    def _before(self, number: int, begin: int) -> None:
+        """Gives a label the text before it; one inside of its text gets all of it with what comes behind."""
+        self.begins[number] = begin
+        if self.roles[number] == "follows":
+            self.made.add(self.labels[number].names, begin, self.labels[number].marker.start)
 
     def _begin(self, number: int) -> int:
         """Where the text of the next label, which follows it, begins."""
         label, following = self.labels[number], self.labels[number + 1]
         start, stop = label.marker.end, following.marker.start
         sentence = self._sentence_start(stop)
-        if self.roles[number] != "leads":
-            return max(start, sentence) if self.roles[number] == "inside" else start
+        if self.roles[number] == "follows" and self.roles[number + 1] == "follows":
+            goes_on = start < sentence and self.caption[start : start + 2].strip(" .,;:)").isalpha()
+            return self._sentence_end(start) if goes_on else start
         if sentence > start:
             return sentence
         if set(following.names) <= set(label.names):
@@ -128,6 +141,9 @@ class _Assignment:
         """Gives out text behind a label that does not belong to the next."""
         if self.roles[number] == "leads":
             self.made.add(self.labels[number].names, start, stop)
+            return
+        if self.roles[number] == "inside":
+            self.made.add(self.groups[number], self.begins[number], stop)
             return
         if self.caption[start:stop].strip(" .,;:\n") == "":
             return
@@ -189,7 +205,7 @@ class _Assignment:
         low = self._sentence_start(self.labels[number].marker.start)
         names: list[str] = []
         last = max(0, number - _MAX_LABELS_LOOK)
-        while number >= last and self.roles[number] != "leads" and self.labels[number].marker.start >= low:
+        while number >= last and self.roles[number] == "follows" and self.labels[number].marker.start >= low:
             names = [*self.labels[number].names, *names]
             number -= 1
         return list(dict.fromkeys(names))
@@ -219,12 +235,26 @@ def find_sentence_starts(caption: str) -> list[int]:
 def find_roles(caption: str, labels: Sequence[Label]) -> list[Role]:
     """Whether each label leads its text or follows it; where its surroundings do not say, as most of the others."""
     found = [_role(caption, label) for label in labels]
+    for number in range(1, len(labels)):  # "axial (a) and coronal (b) images show"
+        if found[number] == "inside" and found[number - 1] == "follows":
+            if not _PART_END.search(_between(caption, labels, number)):
+                found[number] = "follows"
     leading, following = found.count("leads"), found.count("follows")
-    weak = [role if role else _weak_role(caption, label) for role, label in zip(found, labels, strict=True)]
-    usual: Role = "follows" if following > leading else "leads"
     if leading == following:
-        usual = "follows" if weak.count("follows") > weak.count("leads") else "leads"
-    return [role or usual for role in (weak if leading == following == 0 else found)]
+        weak = [role or _weak_role(caption, label) for role, label in zip(found, labels, strict=True)]
+        found = weak if leading == 0 else found
+        leading, following = weak.count("leads"), weak.count("follows")
+    usual: Role = "follows" if following > leading else "leads"
+    roles: list[Role] = []
+    for number, role in enumerate(found):
+        is_same = number and not _PART_END.search(_between(caption, labels, number))
+        roles.append(role or (roles[-1] if is_same and roles[-1] != "inside" else usual))
+    return roles
+
+
+def _between(caption: str, labels: Sequence[Label], number: int) -> str:
+    """Text between a label and the one before it."""
+    return caption[labels[number - 1].marker.end : labels[number].marker.start]
 
 
 def _role(caption: str, label: Label) -> Role | None:
@@ -234,20 +264,16 @@ def _role(caption: str, label: Label) -> Role | None:
         return "leads"
     if _PUNCTUATED.match(caption, marker.end) and caption[max(0, marker.start - 2) : marker.start].endswith(", "):
         return None
-    if re.match(r"\s*(?:[.,;)\]]|$)", caption[marker.end : marker.end + 4]):
+    if _ENDS_PLAINLY.match(caption, marker.end):
         return "follows"
     if marker.style == "bracket":
         return "leads"
     before = caption[max(0, marker.start - 16) : marker.start]
-    if _SHOWN_IN.search(before) and marker.style == "brackets" and _verb_follows(caption, marker.end):
+    if _VERB.match(caption, marker.end):
         return "inside"
     if _LEADS_AFTER.search(before) and not _ENDS_BEFORE.match(caption, marker.end):
         return "leads"
     return "follows" if _ENDS_BEFORE.match(caption, marker.end) and not _LEADS_AFTER.search(before) else None
-
-
-def _verb_follows(caption: str, place: int) -> bool:
-    return bool(re.match(r"\s(?:has|have|is|are|was|were|show|where|which)", caption[place : place + 8]))
 
 
 def _weak_role(caption: str, label: Label) -> Role | None:

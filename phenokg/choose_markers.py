@@ -27,6 +27,10 @@ _REFERS = re.compile(
 )
 _COMPARES = re.compile(r"\b(?:as|as in|of|from|between|to|than|see|see also|like|same as)\s*\(?$", re.IGNORECASE)
 _BEFORE = 12  # characters that hold a word which refers
+_HEADING = re.compile(
+    r"\s*(?:(?:supplement(?:ary|al) )?(?:fig(?:ure|\.)?|plate) ?S?[0-9]+[A-Za-z]?)?[.:|]?\s*", re.IGNORECASE
+)
+_MAX_HEADING = 40  # characters of "Figure 2."
 _STARTS_AFTER = frozenset(".;:!?\n")
 _LOWER_WORD = re.compile(r"\s*[a-z]")
 _NO_LABEL_BEFORE = re.compile(r"\s*(?:cells?|lymph|type|and [a-z]|is\b|was\b)")  # "B cells"
@@ -65,8 +69,9 @@ def choose_labels(caption: str) -> list[Label]:
 
 def starts_here(caption: str, place: int) -> bool:
     """Whether a sentence, a part of a list or the caption begins here."""
-    before = caption[max(0, place - 4) : place].rstrip()
-    return not before and place <= 4 or before[-1:] in _STARTS_AFTER
+    if place <= _MAX_HEADING and _HEADING.fullmatch(caption, 0, place):
+        return True
+    return caption[max(0, place - 4) : place].rstrip()[-1:] in _STARTS_AFTER
 
 
 def _extent(row: Sequence[Label]) -> tuple[int, int]:
@@ -188,7 +193,8 @@ def _alone(caption: str, by_style: dict[Style, list[Label]]) -> list[Label]:
     """The one label of a caption that begins with it, as that of a figure's part does: "(B) Axial view"."""
     for style in ("brackets", "bracket"):
         for label in by_style.get(style, ())[:1]:
-            if not caption[: label.marker.start].strip() and not label.names[0].isdecimal():
+            begins = label.marker.start <= _MAX_HEADING and _HEADING.fullmatch(caption, 0, label.marker.start)
+            if begins and not label.names[0].isdecimal():
                 return [label]
     return []
 

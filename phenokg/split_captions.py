@@ -133,9 +133,9 @@ def _put_together(caption: str, pieces: Pieces) -> tuple[tuple[CaptionSpan, ...]
     for label, spans in pieces.own.items():
         main = min(spans, key=lambda span: (num_labels[span], span[0] - span[1]))  # most its own, then longest
         own = _own_text(caption, spans, pieces.markers)
-        start, end = next(iter(_own_text(caption, [main], pieces.markers)), (main[0], main[0]))
+        main_parts = _own_text(caption, [main], pieces.markers) or [(main[0], main[0])]
         text = " ".join(caption[first:last] for first, last in sorted({*background, *own}))
-        subcaptions.append(Subcaption(label, start, end, " ".join(text.split())))
+        subcaptions.append(Subcaption(label, main_parts[0][0], main_parts[-1][1], " ".join(text.split())))
     subcaptions.sort(key=lambda part: part.start)  # stable: labels of one text stay as they are named
     return tuple(CaptionSpan(*span) for span in background), tuple(subcaptions)
 

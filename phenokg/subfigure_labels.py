@@ -27,8 +27,15 @@ _BRACKETS = re.compile(rf"\(\s?(?:{_NOUN})?({_LIST})\s?(?:(\))|[,;:]\s?|\s(?=(?i
 _NAMED_IN_BRACKETS = re.compile(rf"[,;]\s?{_NOUN}({_LIST})\s?(?=\))")
 _BEFORE_BRACKET = re.compile(rf"(?<![\w(\-])(?<![0-9]\.)({_LIST})\s?$")
 _AT_START = re.compile(
-    rf"(?:^|(?<=[.;:?!)\]\n,]))\s{{0,3}}(?:and\s)?(?P<whole>(?P<noun>(?i:in\s)?{_NOUN})?(?P<list>{_LIST})"
+    rf"(?:^|(?<=[.;:?!)\]\n,])|(?<=\sand\s))\s{{0,3}}(?:and\s)?(?P<whole>(?P<noun>(?i:in\s)?{_NOUN})?(?P<list>{_LIST})"
     r"(?:\s?(?P<colon>:)(?!:)|\s?(?P<stop>\.)(?=\s|[A-Z(]|$)|(?P<comma>,)\s|(?P<bare>\s)))"
+)
+#: Within a sentence: "of both eyes A: right eye, B: left eye", "of a microarray A.The tissue".
+_IN_SENTENCE = re.compile(rf"(?<=[\w,]\s)({_LIST})(?:\s?(:)(?=\s)|\.(?=[A-Z][a-z]))")
+#: A bold letter whose space was lost: "of the patient.aFrontal view.b, cLateral views".
+_GLUED = re.compile(r"(?<=[.)\]:;])\s?([a-z](?:\s?[-–,]\s?[a-z])*)(?=[A-Z][a-z])")
+_TYPE_BEFORE = re.compile(
+    r"(?:types?|groups?|class|grades?|stages?|vitamins?|hepatitis|cases?|patients?|cohorts?|cells?)\s$", re.I
 )
 _PLACE_IN_BRACKETS = re.compile(rf"\(({_PLACE})(?:\s({_PART}))?(?:(\))|[,;:]\s)")
 _PLACE_AT_START = re.compile(
@@ -81,7 +88,11 @@ def find_markers(caption: str) -> list[Marker]:
     """All that reads like a label, by place; of markers that overlap the surer."""
     found = [*_in_brackets(caption), *_before_brackets(caption)]
     taken = {place for marker in found for place in range(marker.start, marker.end)}
-    found += [marker for marker in _at_starts(caption) if taken.isdisjoint(range(marker.start, marker.end))]
+    for marker in _at_starts(caption):
+        place = range(marker.start, marker.end)
+        if taken.isdisjoint(place):
+            found.append(marker)
+            taken.update(place)
     return _joined(caption, sorted(found, key=lambda marker: marker.start))
 
 
@@ -220,13 +231,20 @@ def _before_brackets(caption: str) -> Iterator[Marker]:
 
 
 def _at_starts(caption: str) -> Iterator[Marker]:
+    for match in _GLUED.finditer(caption):
+        yield Marker(match.start(1), match.end(1), match[1], "bare")
     for match in _AT_START.finditer(caption):
         mark: Style = next(name for name in ("colon", "stop", "comma", "bare") if match[name])
         style: Style = "panel" if match["noun"] else mark
         before = caption[max(0, match.start("whole") - 5) : match.start("whole")].removesuffix("and ").rstrip()[-1:]
-        if (style == "bare" and before in (",", ")", "]")) or (style in ("comma", "stop") and before == ","):
+        if style == "bare" and (before in (",", ")", "]") or before.isalnum()):
+            continue
+        if style == "stop" and (before == "," or before.isalnum()) or (style == "comma" and before == ","):
             continue
         yield Marker(match.start("whole"), match.end("whole"), match["list"], style)
+    for match in _IN_SENTENCE.finditer(caption):
+        if not _TYPE_BEFORE.search(caption, max(0, match.start() - 12), match.start()):
+            yield Marker(match.start(1), match.end(), match[1], "colon" if match[2] else "stop")
 
 
 def _joined(caption: str, markers: list[Marker]) -> list[Marker]:
