@@ -12,12 +12,12 @@ from phenolip.datasets_scripts.bench_folder import AGREEMENT, REVIEWS, SHEET, Be
 from phenolip.datasets_scripts.bench_freeze import freeze_bench
 from phenolip.datasets_scripts.bench_merge import merge_reviews
 from phenolip.datasets_scripts.bench_review import SheetConfig
-from phenolip.exceptions import ConfigurationError
+from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.ontology.reader import load_ontology
 
 HELP = "make a benchmark that experts have verified: draw, review sheet, merge, freeze"
-_BUILD = """Draws if nothing is drawn, merges when two reviewers' files lie in DIR/reviews, freezes when --version is given,
-and says what to do next. The same command again goes on where it was.
+_BUILD = """Draws if nothing is drawn, merges when two reviewers' files lie in DIR/reviews, freezes when --version is
+given, and says what to do next. The same command again goes on where it was.
 
 examples:
   phenolip bench build runs/phenokg --output runs/bench --exclude my_training_pairs
@@ -89,7 +89,10 @@ def _add_draw(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Does what was asked for."""
-    return {"build": _build, "draw": _draw, "merge": _merge, "freeze": _freeze}[args.bench_command](args)
+    try:
+        return {"build": _build, "draw": _draw, "merge": _merge, "freeze": _freeze}[args.bench_command](args)
+    except OSError as error:  # a full disk, a folder that may not be written
+        raise DataError(f"A file of the benchmark cannot be read or written: {error}.") from error
 
 
 def _draw(args: argparse.Namespace) -> int:
@@ -126,6 +129,8 @@ def _merge(args: argparse.Namespace) -> int:
         ontology=load_ontology(args.hpo),
     )
     sys.stdout.write(_agreement_text(facts))
+    if getattr(args, "version", None) is not None:  # frozen next
+        return 0
     sys.stdout.write(
         f"Next: look at {Path(args.folder, 'verdicts.csv')}, then freeze a version: phenolip bench freeze "
         f"{args.folder} --version 1.0.0 --output BENCH\n"
@@ -137,8 +142,8 @@ def _freeze(args: argparse.Namespace) -> int:
     facts = freeze_bench(args.folder, args.version, args.output, ontology=load_ontology(args.hpo))
     sys.stdout.write(
         f"Frozen: version {facts['version']}, {facts['num_rows']:,} rows, {facts['num_phenotypes']:,} phenotypes, "
-        f"SHA-256 {facts['data_revision'][:16]}. Next: phenolip eval --model MODEL --task phenobench --data {args.output} "
-        "--output OUTPUT\n"
+        f"SHA-256 {facts['data_revision'][:16]}. Next: phenolip eval --model MODEL --task phenobench --data "
+        f"{args.output} --output OUTPUT\n"
     )
     return 0
 

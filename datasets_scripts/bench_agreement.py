@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 NUM_RESAMPLES = 2000
+MIN_GROUPS = 10  # with fewer articles, resampling them tells nothing
 _BLOCK = 100  # resamples in memory at once
 
 Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -22,7 +23,7 @@ class Agreement:
 
     Attributes:
         kappa: 1 is full agreement, 0 that of chance; None where chance alone would agree on everything.
-        ci95: 95 % percentile interval; None where kappa is, or with fewer than two articles.
+        ci95: 95 % percentile interval; None where kappa is, or with fewer than ``MIN_GROUPS`` articles.
         observed: Share of agreeing pairs of answers.
         num_questions: Questions that every reviewer answered.
     """
@@ -121,7 +122,7 @@ def _interval(
     """Percentiles over resampled groups; resamples in which kappa is undefined are left out."""
     _, places = np.unique(groups, return_inverse=True)
     num_groups = int(places.max()) + 1
-    if num_groups < 2:
+    if num_groups < MIN_GROUPS:
         return None
     sums = np.zeros((num_groups, counts.shape[1]))
     np.add.at(sums, places, counts)

@@ -66,6 +66,7 @@ def read_reviews(paths: Sequence[str | Path], questions: Sequence[Question], she
             raise DataError(f"{path.name} is the same file as another one that was given.")
         records = _csv_records(data, path) if path.suffix.lower() == ".csv" else _json_records(data, path)
         reviewer, answers = _answers(records, path.name, items, sheet)
+        reviewer = reviewer.casefold()  # the same initials are the same person
         own = by_reviewer.setdefault(reviewer, {})
         if twice := sorted(own.keys() & answers.keys()):
             raise DataError(f"{path.name}: {twice[0]} was answered in another file of the same reviewer already.")
@@ -150,7 +151,8 @@ def _csv_records(data: bytes, path: Path) -> Iterator[tuple[str, Mapping[str, An
             verdict = (row["verdict"] or "").strip().lower()
             if verdict:
                 reviewer = (row.get("reviewer") or "").strip() or by_name
-                yield f"{path.name} row {number}", {**row, "verdict": verdict, "reviewer": reviewer}
+                texts = {name: (row[name] or "").strip() for name in ("sheet", "item")}
+                yield f"{path.name} row {number}", {**row, **texts, "verdict": verdict, "reviewer": reviewer}
     except csv.Error as error:
         raise DataError(f"{path.name} is not a CSV file: {error}.") from error
 

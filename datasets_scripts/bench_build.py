@@ -81,12 +81,12 @@ def draw_bench(
     reading = {"split": exclude_split, "ontology": ontology, "max_bad_fraction": max_bad_fraction}
     training = [read_training_table(table, **reading) for table in exclude]
     drawn = draw(source, training, config, ontology)
-    rows = list(_rows(source, drawn, ontology))
     for part in (ROWS, SHEET):
         shutil.rmtree(folder.path / part, ignore_errors=True)  # of a draw that did not end
-    write_parquet(rows, folder.path / ROWS, SPLIT, DRAWN_ROWS)
+    write_parquet(_rows(source, drawn, ontology), folder.path / ROWS, SPLIT, DRAWN_ROWS)
+    rows = folder.rows()
     hash_of_sheet = sheet_hash(rows)
-    pages = write_sheet(folder.path / SHEET, rows, hash_of_sheet, ontology, sheet)
+    pages = write_sheet(folder.path / SHEET, rows, folder.images(), hash_of_sheet, ontology, sheet)
     (folder.path / REVIEWS).mkdir(exist_ok=True)
     asked = questions(rows)
     facts = {

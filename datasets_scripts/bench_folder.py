@@ -5,7 +5,7 @@ it; reviewers' files carry it, so that answers never meet questions that they we
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ DRAWN_ROWS = Features(
 DRAWN, ROWS, SHEET, REVIEWS = "draw.json", "rows", "sheet", "reviews"
 AGREEMENT, VERDICTS, VERDICTS_CSV, FROZEN = "agreement.json", "verdicts.jsonl", "verdicts.csv", "frozen.json"
 SPLIT = "test"
+_IMAGES_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +84,16 @@ class BenchFolder:
             )
         return facts
 
-    def rows(self, *, images: bool = False) -> list[dict[str, Any]]:
-        """The drawn rows, in their order; images only where they are asked for."""
-        columns = [name for name in DRAWN_ROWS if images or name != "image"]
-        files = sorted((self.path / ROWS).glob(f"{SPLIT}-*.parquet"))
-        rows = [row for file in files for row in pq.read_table(file, columns=columns).to_pylist()]
-        num_drawn = self.drawn()["num_rows"]
-        if len(rows) != num_drawn:
-            raise DataError(f"Folder {self.path / ROWS} must hold the {num_drawn} rows of the draw, got {len(rows)}.")
-        return rows
+    def rows(self) -> list[dict[str, Any]]:
+        """The drawn rows, in their order, without their images."""
+        columns = [name for name in DRAWN_ROWS if name != "image"]
+        return [row for file in self._row_files() for row in pq.read_table(file, columns=columns).to_pylist()]
+
+    def images(self) -> Iterator[bytes]:
+        """The image files of the rows, in their order, a few in memory at a time."""
+        for file in self._row_files():
+            for batch in pq.ParquetFile(file).iter_batches(_IMAGES_AT_ONCE, columns=["image"]):
+                yield from (row["image"]["bytes"] for row in batch.to_pylist())
 
     def questions(self) -> list[Question]:
         """Every question of the sheet, checked against the hash that it was given out under."""
@@ -99,6 +101,9 @@ class BenchFolder:
         if sheet_hash(rows) != self.drawn()["sheet"]:
             raise DataError(f"The rows in {self.path / ROWS} are not those that the sheet was made from.")
         return questions(rows)
+
+    def _row_files(self) -> list[Path]:
+        return sorted((self.path / ROWS).glob(f"{SPLIT}-*.parquet"))
 
     def review_files(self) -> list[Path]:
         """Files of reviewers that lie in `reviews/`."""

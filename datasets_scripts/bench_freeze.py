@@ -35,6 +35,7 @@ FROZEN_ROWS = datasets.Features(
     {**PHENOBENCH, "sha256": Value("string"), **{name: Value("string") for name in ATTRIBUTION}}
 )
 TEMPLATE = "bench_card.md.jinja"
+_WRITER = "phenolip bench freeze"
 _VERSION = re.compile(r"(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})")
 
 
@@ -60,15 +61,17 @@ def freeze_bench(
         raise ConfigurationError(f"`version` must be three numbers such as 1.0.0, got {version!r}.")
     bench, output = BenchFolder(Path(folder)), Path(output)
     drawn, agreed = bench.drawn(), read_facts(bench.path / AGREEMENT)
+    bench.questions()  # the rows are those of the sheet
     if agreed is None or agreed.get("sheet") != drawn["sheet"]:
         raise DataError(f"Folder {folder} holds no merged reviews of its draw; run `phenolip bench merge` first.")
     _check_free(output)
-    rows = list(_frozen_rows(bench, read_verdicts(bench, agreed)))
+    kept = _kept_rows(bench, read_verdicts(bench, agreed))
+    rows = [row for row in kept if row is not None]
     if not rows:
         raise DataError(f"No row of {folder} was agreed right, so there is nothing to freeze.")
     before = read_facts(bench.path / FROZEN) or {}
     with replaced_folder(output) as temporary:
-        write_parquet(rows, temporary / "data", SPLIT, FROZEN_ROWS)
+        write_parquet(_with_images(kept, bench), temporary / "data", SPLIT, FROZEN_ROWS)
         revision = _revision(temporary / "data", ontology or load_ontology())
         if before.get(version, revision) != revision:
             raise DataError(f"`version` {version} of {folder} is frozen with other rows; name a higher one.")
@@ -88,28 +91,33 @@ def _check_free(output: Path) -> None:
     raise DataError(f"`output` must be a new or empty folder, {output} {held}; a frozen version is never replaced.")
 
 
-_WRITER = "phenolip bench freeze"
-
-
-def _frozen_rows(bench: BenchFolder, verdicts: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The rows that are kept, each with the phenotypes that were agreed right."""
+def _kept_rows(bench: BenchFolder, verdicts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any] | None]:
+    """Each row with the phenotypes that were agreed right, without its image; None for one that is not kept."""
     right: dict[int, set[str]] = {}
     for line in verdicts:
         if line["is_row_kept"] and line["outcome"] == "right":
             right.setdefault(line["row"], set()).add(line["hpo_id"])
-    for place, row in enumerate(bench.rows(images=True)):
-        if place not in right:
+    return [_frozen(row, right[place]) if place in right else None for place, row in enumerate(bench.rows())]
+
+
+def _frozen(row: Mapping[str, Any], right: set[str]) -> dict[str, Any]:
+    labels = [pair for pair in zip(row["hpo_ids"], row["phenotypes"], strict=True) if pair[0] in right]
+    return {
+        **{name: row[name] for name in ("caption", "sha256", *ATTRIBUTION)},
+        "hpo_ids": [hpo_id for hpo_id, _ in labels],
+        "phenotypes": [name for _, name in labels],
+        "source": row["row_id"],
+    }
+
+
+def _with_images(kept: Sequence[dict[str, Any] | None], bench: BenchFolder) -> Iterator[dict[str, Any]]:
+    """The rows that are kept, with the image files that were reviewed."""
+    for number, (row, image) in enumerate(zip(kept, bench.images(), strict=True), 1):
+        if row is None:
             continue
-        if hashlib.sha256(row["image"]["bytes"]).hexdigest() != row["sha256"]:
-            raise DataError(f"The image of row {row['number']} in {bench.path} is not the one that was reviewed.")
-        labels = [pair for pair in zip(row["hpo_ids"], row["phenotypes"], strict=True) if pair[0] in right[place]]
-        yield {
-            **{name: row[name] for name in ("caption", "sha256", *ATTRIBUTION)},
-            "image": {"bytes": row["image"]["bytes"], "path": None},
-            "hpo_ids": [hpo_id for hpo_id, _ in labels],
-            "phenotypes": [name for _, name in labels],
-            "source": row["row_id"],
-        }
+        if hashlib.sha256(image).hexdigest() != row["sha256"]:
+            raise DataError(f"The image of row {number} in {bench.path} is not the one that was reviewed.")
+        yield {**row, "image": {"bytes": image, "path": None}}
 
 
 def _revision(folder: Path, ontology: PhenotypeOntology) -> str:

@@ -7,7 +7,7 @@ run any script but their own. Images are drawn anew, so nothing else of a file r
 import base64
 import hashlib
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,13 +54,19 @@ class SheetConfig:
 
 
 def write_sheet(
-    folder: Path, rows: Sequence[Mapping[str, Any]], sheet: str, ontology: PhenotypeOntology, config: SheetConfig
+    folder: Path,
+    rows: Sequence[Mapping[str, Any]],
+    images: Iterable[bytes],
+    sheet: str,
+    ontology: PhenotypeOntology,
+    config: SheetConfig,
 ) -> list[str]:
     """Write the pages, `review.csv` and `images/` into a folder.
 
     Args:
         folder: Made where it is missing.
-        rows: Of ``DRAWN_ROWS``, images as bytes.
+        rows: Of ``DRAWN_ROWS``.
+        images: Their image files, in the same order; read as the pages are written.
         sheet: Hash of the rows.
         ontology: Gives definitions and parents.
         config: Settings.
@@ -79,9 +85,12 @@ def write_sheet(
     by_row: dict[int, list[Question]] = {}
     for question in questions(rows):
         by_row.setdefault(question.row, []).append(question)
+    images = iter(images)
     for page, (name, part) in enumerate(zip(names, parts, strict=True), 1):
         start = (page - 1) * config.rows_per_page
-        cards = [_card(row, by_row[start + place], folder, ontology, config) for place, row in enumerate(part)]
+        cards = [
+            _card(row, next(images), by_row[start + place], folder, ontology, config) for place, row in enumerate(part)
+        ]
         text = environment.get_template(_TEMPLATE).render(
             cards=cards, sheet=sheet, page=page, pages=names, verdicts=VERDICTS, release=ontology.release,
             style=style, script=script, style_hash=_csp_hash(style), script_hash=_csp_hash(script),
@@ -96,13 +105,14 @@ def write_sheet(
 
 def _card(
     row: Mapping[str, Any],
+    image: bytes,
     asked: Sequence[Question],
     folder: Path,
     ontology: PhenotypeOntology,
     config: SheetConfig,
 ) -> dict[str, Any]:
     """What a page shows of one image."""
-    data = _shown_image(row["image"]["bytes"], config.max_side)
+    data = _shown_image(image, config.max_side)
     beside = f"images/{row['number']:05d}.jpg"
     (folder / beside).write_bytes(data)
     inline = config.images == "inline"
