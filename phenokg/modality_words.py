@@ -79,14 +79,14 @@ def find_modality(texts: Sequence[str]) -> ModalityWords | None:
     return None
 
 
-def named_modalities(text: str) -> frozenset[Modality]:
-    """Every modality that a text names by a strong word.
+def modality_spans(text: str) -> list[tuple[Modality, int, int]]:
+    """Every strong word that names a modality, with its start and end in the text, in reading order.
 
     Example:
-        >>> sorted(named_modalities("Chest radiograph and CT."))
-        ['CT', 'X-ray']
+        >>> modality_spans("Chest radiograph and CT.")
+        [('X-ray', 6, 16), ('CT', 21, 23)]
     """
-    return frozenset(modality for modality, _, _ in _matches(text, _entries()[0]))
+    return list(_matches(text, _entries()[0]))
 
 
 def _matches(text: str, entries: _Entries) -> Iterator[tuple[Modality, int, int]]:

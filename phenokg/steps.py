@@ -24,6 +24,7 @@ STEPS = (
     "select_figures",
     "filter_figures",
     "split_captions",
+    "refine_captions",
     "assemble",
     "split_pairs",
 )
@@ -69,8 +70,12 @@ class Setting:
     takes_many: bool
 
 
-def find_step(name: str) -> Step:
+def find_step(name: str, *, in_build: bool = False) -> Step:
     """The step of a name.
+
+    Args:
+        name: Of its module.
+        in_build: As the chain runs it, on the figures of articles; alone, some steps take files or captions.
 
     Raises:
         ConfigurationError: If there is none; the message names steps that read alike.
@@ -78,7 +83,10 @@ def find_step(name: str) -> Step:
     if name not in STEPS:
         raise ConfigurationError(f"Unknown step '{name}'.{near_matches(name, STEPS)}")
     module = import_module(f"phenolip.phenokg.{name}")
-    return make_step(name, module.run, version=getattr(module, "VERSION", 1))
+    run = module.run
+    if in_build:
+        run = import_module("phenolip.phenokg.figure_steps").IN_BUILD.get(name, run)
+    return make_step(name, run, version=getattr(module, "VERSION", 1))
 
 
 def make_step(name: str, run: Run, version: int = 1) -> Step:
