@@ -82,9 +82,9 @@ def _build(args: argparse.Namespace) -> int:
     values = read_settings(args.config)
     values |= {name: getattr(args, name) for name in _FIELDS if getattr(args, name) is not None}
     for name, words in _given(args).items():
-        step, setting = _place(name, list(values["steps"]))
+        step, setting = _place(name, list(values["steps"]), in_build=True)
         values["steps"][step.name][setting] = _value(step, setting, words)
-    manifest = build(make_build(values), _ENGINES[args.engine])
+    manifest = build(make_build(values, with_models), _ENGINES[args.engine])
     from phenolip.datasets_scripts.kg_page import write_page  # a template engine, which workers do not need
 
     page = write_page(values["output"])
@@ -145,12 +145,12 @@ def _given(args: argparse.Namespace) -> dict[str, list[str]]:
     return {name.removeprefix(start): words for name, words in vars(args).items() if name.startswith(start)}
 
 
-def _place(name: str, steps: Sequence[str]) -> tuple[Step, str]:
+def _place(name: str, steps: Sequence[str], in_build: bool = False) -> tuple[Step, str]:
     """The step that `--setting` or `--step.setting` is of."""
     given, _, setting = name.rpartition(".")
     if given and given not in steps:
         raise ConfigurationError(f"`--{name}`: the build has no step {given}.{near_matches(given, steps)}")
-    found = [find_step(step) for step in ([given] if given else steps)]
+    found = [find_step(step, in_build=in_build) for step in ([given] if given else steps)]
     owners = [step for step in found if setting in (known.name for known in settings(step))]
     if len(owners) != 1:
         choices = " or ".join(f"--{step.name}.{setting}" for step in owners)

@@ -1,8 +1,9 @@
 """What is built and how: the steps of a YAML file, in its order, each with its settings."""
 
 import dataclasses
+import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,23 @@ from phenolip.exceptions import ConfigurationError, near_matches
 from phenolip.ontology import load_ontology
 from phenolip.phenokg.records import ArticleFile, ArticleId, arrow_schema
 from phenolip.phenokg.split_pairs import STEP as LAST
-from phenolip.phenokg.steps import Step, find_step, make_config
+from phenolip.phenokg.steps import Run, Step, find_step, make_config
 from phenolip.provenance import content_hash
 
 #: Settings that are paths: what they lead to is in an identity, where it lies is not.
 _PATHS = ("media", "hpo")
 #: Settings of steps that are `articles`, since an identity covers the files there.
-_FOLDERS = {"fetch_articles": "folder", "assemble": "media"}
+_FOLDERS = {
+    "fetch_articles": "folder",
+    "filter_figures": "media",
+    "detect_subfigures": "media",
+    "align_captions": "media",
+    "assemble": "media",
+}
+#: Settings that are files: an identity covers what is in them.
+_FILES = ("head", "clusters", "decisions")
+
+LoadModels = Callable[[Step, Any], Run]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +51,24 @@ class Stage:
         step: What is run.
         config: Of the type that it takes.
         hpo: What it reads beside its records; None if nothing.
+        load_models: Gives the step's `run` with the models that it takes, where it works; None if it takes none.
     """
 
     step: Step
     config: Any
     hpo: Release | None = None
+    load_models: LoadModels | None = None
+
+    def run(self) -> Callable[[Iterator[Any]], Iterator[Any]]:
+        """What makes outcomes of records; models are loaded now."""
+        run = self.load_models(self.step, self.config) if self.load_models else self.step.run
+        return lambda records: run(records, self.config)
 
     @property
     def identity(self) -> str:
         """Changes with all that changes the step's outcome for the same records."""
         values = {name: value for name, value in _plain(self.config).items() if name not in _PATHS}
+        values |= {name: _file_sha256(name, values[name]) for name in _FILES if values.get(name) is not None}
         columns, hpo = arrow_schema(self.step.gives), self.hpo.sha256 if self.hpo else ""
         return content_hash([self.step.name, f"{self.step.version}", f"{values}", f"{columns}", hpo])
 
@@ -113,8 +132,12 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     return loaded | {"steps": {str(name): dict(values or {}) for name, values in loaded["steps"].items()}}
 
 
-def make_build(values: Mapping[str, Any]) -> BuildConfig:
+def make_build(values: Mapping[str, Any], load_models: LoadModels | None = None) -> BuildConfig:
     """A build from settings as `read_settings` gives them, from words of a command line too.
+
+    Args:
+        values: Settings.
+        load_models: See `Stage`; needed by steps that take models.
 
     Raises:
         ConfigurationError: If a setting is unknown, missing, of another type or out of range.
@@ -128,7 +151,8 @@ def make_build(values: Mapping[str, Any]) -> BuildConfig:
     for name in ("articles", "output"):
         if name not in given:
             raise ConfigurationError(f"A build needs `{name}`: give --{name} DIR, or a line of the YAML file.")
-    stages = [_stage(name, settings, given["articles"]) for name, settings in values.get("steps", {}).items()]
+    steps = values.get("steps", {}).items()
+    stages = [_stage(name, settings, given["articles"], load_models) for name, settings in steps]
     fetch = stages.pop(0) if stages and stages[0].step.takes is ArticleId else None
     return BuildConfig(stages=tuple(stages), fetch=fetch, **given)
 
@@ -141,16 +165,25 @@ def described(config: BuildConfig) -> dict[str, Any]:
     return values | {"steps": {stage.step.name: _plain(stage.config) for stage in stages}}
 
 
-def _stage(name: str, settings: Mapping[str, Any], articles: str) -> Stage:
-    step = find_step(name)
+def _stage(name: str, settings: Mapping[str, Any], articles: str, load_models: LoadModels | None) -> Stage:
+    step = find_step(name, in_build=True)
     folder = _FOLDERS.get(name)
     if folder in settings:
         raise ConfigurationError(f"`{folder}` of step {name} is `articles` in a build; leave it out.")
     filled = {**settings, folder: os.path.abspath(articles)} if folder else dict(settings)
-    if filled.get("hpo") is not None:
-        filled["hpo"] = os.path.abspath(filled["hpo"])  # workers may run in another folder
+    for setting in ("hpo", *_FILES):
+        if filled.get(setting) is not None:
+            filled[setting] = os.path.abspath(filled[setting])  # workers may run in another folder
     config = make_config(step, filled)
-    return Stage(step, config, _release(config.hpo) if hasattr(config, "hpo") else None)
+    return Stage(step, config, _release(config.hpo) if hasattr(config, "hpo") else None, load_models)
+
+
+def _file_sha256(name: str, path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ConfigurationError(f"`{name}` {path} cannot be read: {error.strerror or error}.") from None
 
 
 def _release(path: str | None) -> Release:

@@ -43,8 +43,8 @@ Engine = Callable[[Callable[[Shard], None], Sequence[Shard]], Iterator[Shard]]
 FORMAT_VERSION = 1  # rises when parts of an earlier version must not be used
 #: What a record is dropped for without being damaged: a choice of the settings, or a property that articles have.
 NO_DAMAGE = frozenset(
-    "not_jats link duplicate retracted no_license license_not_wanted no_caption no_phenotype no_graphic "
-    "duplicate_id duplicate_image near_duplicate blank_image".split()
+    "not_jats link duplicate retracted no_license license_not_wanted no_caption no_phenotype no_graphic not_medical "
+    "small_subfigure duplicate_id duplicate_image near_duplicate blank_image".split()
 )
 _PACKAGES = ("lxml", "ahocorasick-rs", "msgspec", "pyarrow", "ImageHash", "scipy")
 _MARKER = ".phenolip-kg"  # in a folder that builds may write into
@@ -188,7 +188,7 @@ def _run_step(stage: Stage, records: Sequence[Any], part: Part, identity: str) -
     drops: list[Drop] = []
     start = time.perf_counter()
     try:
-        for outcome in stage.step.run(iter(records), stage.config):
+        for outcome in stage.run()(iter(records)):
             (drops if isinstance(outcome, Drop) else made).append(outcome)
     except PhenoLIPError:
         raise

@@ -326,10 +326,9 @@ class LinkedFigure:
         figure: As parsed.
         links: Of `figure.caption`, in reading order.
         abstract: Of the article.
-        image_path: Of the image that boxes are of, below the folder of articles; None until it was looked for.
-        boxes: Of the subfigures, in reading order; empty until they were looked for.
+        boxes: Of the subfigures, in reading order; empty until they were looked for, or for a single image.
         caption_parts: The caption split; None until it was.
-        subfigures: Boxes and parts of the caption brought together; empty until they were, or for a single image.
+        subfigures: Boxes and parts of the caption brought together; empty until they were.
         modality: Of the whole figure; empty if unknown.
     """
 
@@ -345,7 +344,6 @@ class LinkedFigure:
     figure: Figure
     links: tuple[PhenotypeLink, ...]
     abstract: str = ""
-    image_path: str | None = None
     boxes: tuple[PixelBox, ...] = ()
     caption_parts: SplitCaption | None = None
     subfigures: tuple[Subfigure, ...] = ()
