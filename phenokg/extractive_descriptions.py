@@ -31,7 +31,7 @@ def describe(record: CaptionToRefine, linker: PhenotypeLinker, failure: str = ""
     return RefinedCaption(
         key=record.key,
         description=f"{words[:1].upper()}{words[1:]}: {text}" if is_elsewhere else text,
-        modality=modality.modality if modality else None,
+        modality=modality.modality if modality else "",
         modality_words=words,
         phenotypes=_phenotypes(text, linker),
         dropped_claims=(),

@@ -109,14 +109,14 @@ class GroundedDescriber:
 
     def _modality(
         self, record: CaptionToRefine, guess: Modality, grounding: Grounding, dropped: list[DroppedClaim]
-    ) -> tuple[Modality | None, str]:
+    ) -> tuple[str, str]:
         """The modality and the words for it: the subcaption's own, else the model's unless the sources name others."""
         words = modality_of(record)
         if words and words.place < 2:
             return words.modality, words.surface
         if grounding.modalities and guess not in grounding.modalities:
             dropped.append(DroppedClaim(guess, "new_modality"))
-            return None, ""
+            return "", ""
         return guess, ""
 
     def _extractive(

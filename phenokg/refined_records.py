@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from phenolip.phenokg.records import Assertion, Modality
+from phenolip.phenokg.records import Assertion
 
 Source = Literal["subcaption", "caption", "context"]
 Method = Literal["extractive", "model"]
@@ -77,7 +77,7 @@ class RefinedCaption:
     Attributes:
         key: Names the subfigure.
         description: The text to train on.
-        modality: How the image was made; None if no word says so and no model was asked.
+        modality: How the image was made, a `Modality`; empty if that is unknown.
         modality_words: The words that say so, as they stand in a source; empty for a model's word alone.
         phenotypes: That the description, or the model, names and a source supports; each once.
         dropped_claims: What was left out of a model's answer, and why.
@@ -90,7 +90,7 @@ class RefinedCaption:
 
     key: str
     description: str
-    modality: Modality | None
+    modality: str
     modality_words: str
     phenotypes: tuple[GroundedPhenotype, ...]
     dropped_claims: tuple[DroppedClaim, ...]

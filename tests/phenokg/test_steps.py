@@ -20,7 +20,14 @@ def test_every_step_says_what_it_takes_gives_and_can_be_set_to(name):
 
 
 def test_the_chain_fits_together():
-    apart = {"fetch_articles", "filter_figures", "detect_subfigures", "split_captions", "align_captions"}  # also alone
+    apart = {
+        "fetch_articles",
+        "filter_figures",
+        "detect_subfigures",
+        "split_captions",
+        "align_captions",
+        "refine_captions",
+    }  # also alone
     chain = [find_step(name) for name in STEPS if name not in apart]
     assert [step.takes for step in chain[1:]] == [step.gives for step in chain[:-1]]
 
