@@ -62,9 +62,9 @@ class Label:
 def choose_labels(caption: str) -> list[Label]:
     """The markers that name subfigures, in the order of the caption; none if the caption names no subfigure."""
     markers = find_markers(caption)
-    rows = [_row(caption, markers, kind) for kind in _KINDS]
-    best = max(rows, key=_extent)
-    return _without_references(caption, best or _places(caption))
+    rows = [row for kind in _KINDS if markers and (row := _row(caption, markers, kind))]
+    row = max(rows, key=_extent) if rows else _places(caption)
+    return _without_references(caption, row)
 
 
 def starts_here(caption: str, place: int) -> bool:
@@ -76,16 +76,19 @@ def starts_here(caption: str, place: int) -> bool:
 
 def _extent(row: Sequence[Label]) -> tuple[int, int]:
     """Of rows the one with most labels, of equals that which begins first."""
-    return len({name for label in row for name in label.names}), -row[0].marker.start if row else 0
+    return len({name for label in row for name in label.names}), -row[0].marker.start
 
 
 def _row(caption: str, markers: Sequence[Marker], kind: Kind) -> list[Label]:
     """The labels of one kind, if they make a row."""
-    by_style: dict[Style, list[Label]] = {style: [] for style in _STYLES_OF[kind]}
+    found: dict[Style, list[Label]] = {}
     for marker in markers:
-        if marker.style in by_style and (names := read_labels(marker.text, kind)):
+        if marker.style in _STYLES_OF[kind] and (names := read_labels(marker.text, kind)):
             if marker.style in _SURE or _can_be_weak(caption, marker, kind):
-                by_style[marker.style].append(Label(marker, names))
+                found.setdefault(marker.style, []).append(Label(marker, names))
+    if not found:
+        return []
+    by_style = {style: found[style] for style in _STYLES if style in found}
     chains = {style: _chain(labels, kind, style in _SURE) for style, labels in by_style.items()}
     main = max(chains, key=lambda style: _length(chains[style], kind))  # of equals the surest
     if not _length(chains[main], kind):

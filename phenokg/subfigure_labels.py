@@ -7,6 +7,7 @@ places of the caption together. Every pattern is bounded, so that the time is li
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 #: How a marker is set off: "(A)", "A)", "Panel A", "A:", "A.", "A,", "A", and "(left)" or "Left:"; surest first.
@@ -128,6 +129,7 @@ def markers_at_edges(caption: str, label: str, span: tuple[int, int]) -> list[tu
     return found
 
 
+@lru_cache(maxsize=4096)
 def read_labels(text: str, kind: Kind) -> tuple[str, ...]:
     """The labels of a marker's text, ranges written out; empty if they are not of the kind.
 
@@ -154,6 +156,7 @@ def read_labels(text: str, kind: Kind) -> tuple[str, ...]:
     return tuple(dict.fromkeys(labels))
 
 
+@lru_cache(maxsize=4096)
 def label_place(label: str, kind: Kind) -> tuple[int, int] | None:
     """Where a label stands in its row, from 0, and among those nested in it, from 1; 0 for one that is not nested."""
     match = _READ_AS[kind].fullmatch(label)
