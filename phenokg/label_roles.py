@@ -1,0 +1,81 @@
+"""Where the sentences of a caption begin, and whether a label leads its text, follows it or stands inside of it."""
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+from phenolip.phenokg.choose_markers import Label, starts_here
+
+#: "(a) Axial CT.", "axial CT (a) and ...", "axial CT (a) shows a mass."
+Role = Literal["leads", "follows", "inside"]
+
+_SENTENCE_END = re.compile(r"[.!?][)\]\"”’]?\s+(?=[\w(\[*#\"“])|(?<=[a-z)\]0-9])\.(?=\(?[A-Z][a-z\s)])|\n+")
+_NO_END = re.compile(
+    r"(?:\b(?:e\.g|i\.e|vs|al|figs?|ca|cf|approx|resp|dr|no|st|spp?|var|etc|[A-Z]))\.$", re.IGNORECASE
+)
+_ENDS_BEFORE = re.compile(r"\s*(?:[.,;)\]]|$)|\s*(?:and|or|while|whereas)\b")
+_LEADS_AFTER = re.compile(r"(?:\b(?:and|or|while|whereas|either|showing|shows?|with)|,)\s*$", re.IGNORECASE)
+_VERB = re.compile(
+    r"\s?(?:(?:show|reveal|demonstrat|depict|illustrat|display|represent|indicat|confirm)(?:s|ed|ing|es)?"
+    r"|is|are|was|were|has|have|had|where|which)\b"
+)
+_ENDS_PLAINLY = re.compile(r"\s{0,3}(?:[.,;)\]]|$)")
+_PART_END = re.compile(r"[.;]\s")
+_PUNCTUATED = re.compile(r"\s?[:,]")
+
+
+def find_sentence_starts(caption: str) -> list[int]:
+    """Where sentences begin, the first at 0."""
+    starts = [0]
+    for match in _SENTENCE_END.finditer(caption):
+        if match[0].isspace() or not _NO_END.search(caption, max(0, match.start() - 8), match.start() + 1):
+            starts.append(match.end())
+    return starts
+
+
+def find_roles(caption: str, labels: Sequence[Label]) -> list[Role]:
+    """Whether each label leads its text or follows it; where its surroundings do not say, as most of the others."""
+    found = [_role(caption, label) for label in labels]
+    for number in range(1, len(labels)):  # "axial (a) and coronal (b) images show"
+        if found[number] == "inside" and found[number - 1] == "follows":
+            if not _PART_END.search(_between(caption, labels, number)):
+                found[number] = "follows"
+    leading, following = found.count("leads"), found.count("follows")
+    if leading == following:
+        weak = [role or _weak_role(caption, label) for role, label in zip(found, labels, strict=True)]
+        found = weak if leading == 0 else found
+        leading, following = weak.count("leads"), weak.count("follows")
+    usual: Role = "follows" if following > leading else "leads"
+    roles: list[Role] = []
+    for number, role in enumerate(found):
+        is_same = number and not _PART_END.search(_between(caption, labels, number))
+        roles.append(role or (roles[-1] if is_same and roles[-1] != "inside" else usual))
+    return roles
+
+
+def _between(caption: str, labels: Sequence[Label], number: int) -> str:
+    """Text between a label and the one before it."""
+    return caption[labels[number - 1].marker.end : labels[number].marker.start]
+
+
+def _role(caption: str, label: Label) -> Role | None:
+    """The role of a label that its surroundings show plainly."""
+    marker = label.marker
+    if marker.style not in ("brackets", "bracket", "position") or starts_here(caption, marker.start):
+        return "leads"
+    if _PUNCTUATED.match(caption, marker.end) and caption[max(0, marker.start - 2) : marker.start].endswith(", "):
+        return None
+    if _ENDS_PLAINLY.match(caption, marker.end):
+        return "follows"
+    if marker.style == "bracket":
+        return "leads"
+    before = caption[max(0, marker.start - 16) : marker.start]
+    if _VERB.match(caption, marker.end):
+        return "inside"
+    if _LEADS_AFTER.search(before) and not _ENDS_BEFORE.match(caption, marker.end):
+        return "leads"
+    return "follows" if _ENDS_BEFORE.match(caption, marker.end) and not _LEADS_AFTER.search(before) else None
+
+
+def _weak_role(caption: str, label: Label) -> Role | None:
+    return "follows" if _ENDS_BEFORE.match(caption, label.marker.end) else None
