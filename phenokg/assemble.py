@@ -80,7 +80,7 @@ def _pair(record: LinkedFigure, image: FigureImage) -> FigurePair:
         height_px=image.picture.height,
         num_images=image.num_images,
         label=figure.label,
-        caption=figure.caption,
+        caption=record.description or figure.caption,
         caption_raw=figure.caption,
         caption_sha256=_caption_sha256(figure.caption),
         phenotypes=record.links,

@@ -4,7 +4,7 @@ Each module of a step works on files or captions alone, as `phenolip kg run` doe
 fields of a `LinkedFigure`. A step that is left out leaves its fields empty, and those after it do without.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from phenolip.phenokg.filter_figures import FilterConfig, check_tower
 from phenolip.phenokg.image_features import ImageTower, encoded, in_batches
 from phenolip.phenokg.medical_head import load_head, score_images
 from phenolip.phenokg.records import CaptionedFigure, Drop, LinkedFigure
+from phenolip.phenokg.refine_captions import RefineConfig
+from phenolip.phenokg.refine_captions import run as refine
+from phenolip.phenokg.refined_records import CaptionToRefine, RefinedCaption
 from phenolip.phenokg.split_captions import SplitConfig
 from phenolip.phenokg.split_captions import run as split
 
@@ -68,8 +71,49 @@ def split_captions(records: Iterable[LinkedFigure], config: SplitConfig) -> Iter
         yield record if isinstance(parts, Drop) else replace(record, caption_parts=parts)
 
 
+def refine_captions(records: Iterable[LinkedFigure], config: RefineConfig) -> Iterator[LinkedFigure]:
+    """Figures with a description and a modality of every labelled subfigure, or of the whole; what cannot be refined
+    keeps its caption."""
+    for batch in in_batches(records, config.batch_size):
+        asked = [_to_refine(record) for record in batch]
+        refined = refine([question for questions in asked for question in questions], config)
+        made = {one.key: one for one in refined if isinstance(one, RefinedCaption)}
+        yield from (_refined(record, made) for record in batch)
+
+
 #: Steps that take other records in a build than alone.
-IN_BUILD = {"filter_figures": filter_figures, "split_captions": split_captions}
+IN_BUILD = {
+    "filter_figures": filter_figures,
+    "split_captions": split_captions,
+    "refine_captions": refine_captions,
+}
+
+
+def _to_refine(record: LinkedFigure) -> Iterator[CaptionToRefine]:
+    """A question for each labelled subfigure; for the figure where there is none."""
+    figure = record.figure
+    sources = {"paragraphs": figure.citing_paragraphs, "abstract": record.abstract}
+    labelled = [subfigure for subfigure in record.subfigures if subfigure.label]
+    if not labelled:
+        yield CaptionToRefine(_key(record), figure.caption, **sources)
+    parts = record.caption_parts.subcaptions if record.caption_parts else ()
+    own = {part.label: figure.caption[part.start : part.end] for part in parts}
+    for subfigure in labelled:
+        key, text = f"{_key(record)}/{subfigure.subfigure_id}", own.get(subfigure.label, "")
+        yield CaptionToRefine(key, figure.caption, subfigure.caption, text, subfigure.label, **sources)
+
+
+def _refined(record: LinkedFigure, made: Mapping[str, RefinedCaption]) -> LinkedFigure:
+    subfigures = []
+    for subfigure in record.subfigures:
+        told = made.get(f"{_key(record)}/{subfigure.subfigure_id}")
+        if told is not None:
+            subfigure = replace(subfigure, description=told.description, modality=told.modality)
+        subfigures.append(subfigure)
+    whole = made.get(_key(record))
+    modality = whole.modality if whole is not None else record.modality
+    description = whole.description if whole is not None else record.description
+    return replace(record, subfigures=tuple(subfigures), modality=modality, description=description)
 
 
 def _key(record: LinkedFigure) -> str:

@@ -329,6 +329,7 @@ class LinkedFigure:
         boxes: Of the subfigures, in reading order; empty until they were looked for, or for a single image.
         caption_parts: The caption split; None until it was.
         subfigures: Boxes and parts of the caption brought together; empty until they were.
+        description: Of the whole figure, the text to train on; empty until `refine_captions` wrote it.
         modality: Of the whole figure; empty if unknown.
     """
 
@@ -347,6 +348,7 @@ class LinkedFigure:
     boxes: tuple[PixelBox, ...] = ()
     caption_parts: SplitCaption | None = None
     subfigures: tuple[Subfigure, ...] = ()
+    description: str = ""
     modality: str = ""
 
 
