@@ -62,9 +62,9 @@ class _Assignment:
     def pieces(self) -> Pieces:
         self._first()
         for number, label in enumerate(self.labels):
+            self._text_behind(number)
             if label.marker.note:
                 self.made.add(label.names, *label.marker.note)
-            self._text_behind(number)
         return self.made
 
     def _first(self) -> None:

@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from phenolip.phenokg.subfigure_labels import Kind, Marker, Style, find_markers, find_places, label_place, read_labels
+from phenolip.phenokg.label_names import KINDS, Kind, label_place, read_labels
+from phenolip.phenokg.subfigure_labels import Marker, Style, find_markers, find_places
 
-_KINDS: tuple[Kind, ...] = ("upper", "lower", "roman", "upper roman", "number")
 _STYLES: tuple[Style, ...] = ("brackets", "bracket", "panel", "colon", "stop", "comma", "bare")
 _STYLES_OF: dict[Kind, tuple[Style, ...]] = {
     "upper": _STYLES,
@@ -34,6 +34,12 @@ _MAX_HEADING = 40  # characters of "Figure 2."
 _STARTS_AFTER = frozenset(".;:!?\n")
 _LOWER_WORD = re.compile(r"\s*[a-z]")
 _NO_LABEL_BEFORE = re.compile(r"\s*(?:cells?|lymph|type|and [a-z]|is\b|was\b)")  # "B cells"
+_MEASURED = frozenset(["line", "lines", "distance", "height", "width", "length", "diameter", "angle", "point", "axis"])
+_LONG_TEXT = 40  # characters for each number, labels included
+_VIEW = re.compile(
+    r"\b(?:axial|coronal|sagittal|lateral|frontal|oblique|views?|images?|scans?|sections?|radiographs?|ct|mri|t[12]|stain\w*)\b",
+    re.IGNORECASE,
+)
 _OPPOSITE = (
     ("left", "right"),
     ("top", "bottom"),
@@ -62,7 +68,7 @@ class Label:
 def choose_labels(caption: str) -> list[Label]:
     """The markers that name subfigures, in the order of the caption; none if the caption names no subfigure."""
     markers = find_markers(caption)
-    rows = [row for kind in _KINDS if markers and (row := _row(caption, markers, kind))]
+    rows = [row for kind in KINDS if markers and (row := _row(caption, markers, kind))]
     row = max(rows, key=_extent) if rows else _places(caption)
     return _without_references(caption, row)
 
@@ -107,16 +113,25 @@ def _is_row(caption: str, row: Sequence[Label], kind: Kind) -> bool:
     names = {name for label in row for name in label.names}
     if len(names) < 2:
         return False
-    if kind == "number":
-        return starts_here(caption, row[0].marker.start) or row[0].marker.style == "panel"
-    initials = {label.names[0] for label in row if len(label.names) == 1 and _is_initial(caption, label)}
-    return len(initials) * 2 <= len(names)
+    if kind == "number" and row[0].marker.style != "panel" and not _numbers_parts(caption, row):
+        return False
+    marks = {label.names[0] for label in row if len(label.names) == 1 and _is_mark(caption, label)}
+    return len(marks) * 2 <= len(names)
 
 
-def _is_initial(caption: str, label: Label) -> bool:
-    """Whether the label abbreviates the word before it, as in "angle (A)"."""
-    words = caption[max(0, label.marker.start - 40) : label.marker.start].split()
-    return label.marker.style == "brackets" and bool(words) and words[-1][:1].lower() == label.names[0].lower()
+def _numbers_parts(caption: str, row: Sequence[Label]) -> bool:
+    """Whether numbers lead what reads like views, and not like the names of structures in one picture."""
+    text = caption[row[0].marker.end : row[0].marker.end + _LONG_TEXT * len(row)]
+    length = len(caption) - row[0].marker.end
+    return starts_here(caption, row[0].marker.start) and (length > _LONG_TEXT * len(row) or bool(_VIEW.search(text)))
+
+
+def _is_mark(caption: str, label: Label) -> bool:
+    """Whether the label abbreviates the word before it, as in "angle (A)", or is a mark on what that word measures."""
+    words = caption[max(0, label.marker.start - 40) : label.marker.start].lower().split()
+    if label.marker.style != "brackets" or not words:
+        return False
+    return words[-1][:1] == label.names[0].lower() or words[-1] in _MEASURED
 
 
 def _can_be_weak(caption: str, marker: Marker, kind: Kind) -> bool:

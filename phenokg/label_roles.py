@@ -45,7 +45,7 @@ def find_roles(caption: str, labels: Sequence[Label]) -> list[Role]:
         weak = [role or _weak_role(caption, label) for role, label in zip(found, labels, strict=True)]
         found = weak if leading == 0 else found
         leading, following = weak.count("leads"), weak.count("follows")
-    usual: Role = "follows" if following > leading else "leads"
+    usual: Role = "leads" if leading > following or leading == following > 0 else "follows"
     roles: list[Role] = []
     for number, role in enumerate(found):
         is_same = number and not _PART_END.search(_between(caption, labels, number))

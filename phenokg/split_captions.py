@@ -131,7 +131,7 @@ def _put_together(caption: str, pieces: Pieces) -> tuple[tuple[CaptionSpan, ...]
     num_labels = Counter(span for spans in pieces.own.values() for span in spans)
     subcaptions = []
     for label, spans in pieces.own.items():
-        main = min(spans, key=lambda span: (num_labels[span], span[0] - span[1]))  # most its own, then longest
+        main = min(spans, key=lambda span: num_labels[span])  # the first of those that fewest labels share
         own = _own_text(caption, spans, pieces.markers)
         main_parts = _own_text(caption, [main], pieces.markers) or [(main[0], main[0])]
         text = " ".join(caption[first:last] for first, last in sorted({*background, *own}))

@@ -7,38 +7,33 @@ places of the caption together. Every pattern is bounded, so that the time is li
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
+
+from phenolip.phenokg.label_names import JOIN, KINDS, LIST, read_labels
 
 #: How a marker is set off: "(A)", "A)", "Panel A", "A:", "A.", "A,", "A", and "(left)" or "Left:"; surest first.
 Style = Literal["brackets", "bracket", "panel", "colon", "stop", "comma", "bare", "position"]
-#: What its labels are read as: "A", "a", "iv", "IV", "4", "top left".
-Kind = Literal["upper", "lower", "roman", "upper roman", "number", "position"]
 
-_MAX_RANGE = 26  # labels that one range may stand for
-_LABEL = r"(?:[A-Za-z](?:[0-9]{1,2}|[ivx]{1,4}|['’′]{1,2})?|[ivx]{2,5}|[IVX]{2,5}|[0-9]{1,2}[A-Za-z]?)(?!\w)"
-_JOIN = r"\s{0,2}(?:,\s?(?:and|or|to)\b|[,;&+/\-–—‐‑−]|and\b|or\b|to\b|through\b)\s{0,2}"
-_LIST = rf"{_LABEL}(?:{_JOIN}{_LABEL}){{0,30}}"
 _NOUN = r"(?i:(?:sub-?)?(?:panel|figure|fig\.?|image|picture|photo(?:graph)?|plate|frame|part)s?)\s{1,2}"
 _SIDE = r"(?:far[ -])?(?:left|right|top|bottom|upper|lower|middle|cent(?:er|re|ral)|first|second|third|fourth|last)"
 _PLACE = rf"(?i:{_SIDE}(?:(?:-|\s){{1,2}}(?:left|right|middle|cent(?:er|re|ral)))?)(?!\w)(?:[\s-]most)?"
 _PART = r"(?i:panels?|images?|pictures?|figures?|photographs?|photos?|rows?|columns?|lines?)(?!\w)"
 
-_BRACKETS = re.compile(rf"\(\s?(?:{_NOUN})?({_LIST})\s?(?:(\))|[,;:]\s?|\s(?=(?i:arrow|inset|left|right|top|bottom)))")
-_NAMED_IN_BRACKETS = re.compile(rf"[,;]\s?{_NOUN}({_LIST})\s?(?=\))")
-_BEFORE_BRACKET = re.compile(rf"(?<![\w(\-])(?<![0-9]\.)({_LIST})\s?$")
+_BRACKETS = re.compile(rf"\(\s?(?:{_NOUN})?({LIST})\s?(?:(\))|[,;:]\s?|\s(?=(?i:arrow|inset|left|right|top|bottom)))")
+_NAMED_IN_BRACKETS = re.compile(rf"[,;]\s?{_NOUN}({LIST})\s?(?=\))")
+_BEFORE_BRACKET = re.compile(rf"(?<![\w(\-])(?<![0-9]\.)({LIST})\s?$")
 _AT_START = re.compile(
-    rf"(?:^|(?<=[.;:?!)\]\n,])|(?<=\sand\s))\s{{0,3}}(?:and\s)?(?P<whole>(?P<noun>(?i:in\s)?{_NOUN})?(?P<list>{_LIST})"
+    rf"(?:^|(?<=[.;:?!)\]\n,])|(?<=\sand\s))\s{{0,3}}(?:and\s)?(?P<whole>(?P<noun>(?i:in\s)?{_NOUN})?(?P<list>{LIST})"
     r"(?:\s?(?P<colon>:)(?!:)|\s?(?P<stop>\.)(?=\s|[A-Z(]|$)|(?P<comma>,)\s|(?P<bare>\s)))"
 )
 #: Within a sentence: "of both eyes A: right eye, B: left eye", "of a microarray A.The tissue".
-_IN_SENTENCE = re.compile(rf"(?<=[\w,]\s)({_LIST})(?:\s?(:)(?=\s)|\.(?=[A-Z][a-z]))")
+_IN_SENTENCE = re.compile(rf"(?<=[\w,]\s)({LIST})(?:\s?(:)(?=\s)|\.(?=[A-Z][a-z]))")
 #: A bold letter whose space was lost: "of the patient.aFrontal view.b, cLateral views".
 _GLUED = re.compile(r"(?<=[.)\]:;])\s?([a-z](?:\s?[-–,]\s?[a-z])*)(?=[A-Z][a-z])")
 _TYPE_BEFORE = re.compile(
     r"(?:types?|groups?|class|grades?|stages?|vitamins?|hepatitis|cases?|patients?|cohorts?|cells?)\s$", re.I
 )
-_PLACE_IN_BRACKETS = re.compile(rf"\(({_PLACE})(?:\s({_PART}))?(?:(\))|[,;:]\s)")
+_PLACE_IN_BRACKETS = re.compile(rf"\(({_PLACE})(?:\s({_PART}))?(?:(\))|[,;]\s)")
 _PLACE_AT_START = re.compile(
     rf"(?:^|(?<=[.;:?!)\n,]))\s{{0,3}}(?:(?i:and|in|on)\s)?(?:(?i:the)\s)?"
     rf"(?P<whole>(?P<place>{_PLACE})(?:\s(?P<part>{_PART}))?(?P<colon>\s?:|(?<![.;:]),\s)?)"
@@ -46,8 +41,6 @@ _PLACE_AT_START = re.compile(
 _PLACE_THAT_SHOWS = re.compile(
     rf"(?<!\w)(?:(?i:the)\s)?({_PLACE})\s({_PART})(?=\s(?:is|are|(?:show|depict|illustrate|represent|display)s?)\b)"
 )
-_TOKEN = re.compile(rf"(?<!\w){_LABEL}")
-_RANGE = re.compile(r"[-–—‐‑−]|\bto\b|through")
 _STAIN = re.compile(r"H\s?(?:&|and|\+|/)\s?E")
 _BRACKET = re.compile(r"[()]")
 _MAX_NOTE = 150  # characters
@@ -55,15 +48,6 @@ _CLOSING = re.compile(rf"[^()]{{0,{_MAX_NOTE}}}\)")
 _MAX_BRACKETED = 400  # characters; a bracket that stays open for longer was forgotten
 _LOOK_BACK = 48  # characters before a closing bracket
 _MAX_JOINED = 120  # characters of labels
-
-_READ_AS: dict[Kind, re.Pattern[str]] = {
-    "upper": re.compile(r"([A-Z])([0-9]{1,2}|[ivx]{1,4}|['’′]{1,2})?"),
-    "lower": re.compile(r"([a-z])([0-9]{1,2}|['’′]{1,2})?"),
-    "roman": re.compile(r"([ivx]{1,5})()"),
-    "upper roman": re.compile(r"([IVX]{1,5})()"),
-    "number": re.compile(r"([0-9]{1,2})([A-Za-z])?"),
-}
-_ROMAN = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "xi", "xii", "xiii", "xiv", "xv", "xvi")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +88,7 @@ def find_places(caption: str) -> list[Marker]:
         if bounds := _bounds(caption, match, 3):
             found.append(Marker(match.start(), bounds[0], _place_label(match[1], match[2]), "position", bounds[1]))
     for match in _PLACE_AT_START.finditer(caption):
-        if match["colon"] or match["part"]:
+        if (match["colon"] or match["part"]) and not _is_in_brackets(caption, match.start()):
             found.append(
                 Marker(match.start("whole"), match.end(), _place_label(match["place"], match["part"]), "position")
             )
@@ -123,83 +107,15 @@ def markers_at_edges(caption: str, label: str, span: tuple[int, int]) -> list[tu
         for marker in find_markers(caption[low:high]) + find_places(caption[low:high]):
             at = low + marker.start, low + marker.end
             is_at_edge = not caption[start : at[0]].strip() or not caption[at[1] : end].strip(" .,;:\n")
-            names = {name for kind in _READ_AS for name in read_labels(marker.text, kind)} | {marker.text}
+            names = {name for kind in KINDS for name in read_labels(marker.text, kind)} | {marker.text}
             if is_at_edge and label.strip("() .:").lower() in {name.lower() for name in names}:
                 found.append(at)
     return found
 
 
-@lru_cache(maxsize=4096)
-def read_labels(text: str, kind: Kind) -> tuple[str, ...]:
-    """The labels of a marker's text, ranges written out; empty if they are not of the kind.
-
-    Example:
-        >>> read_labels("a, c-e", "lower"), read_labels("i-iii", "roman"), read_labels("A1-3", "upper")
-        (('a', 'c', 'd', 'e'), ('i', 'ii', 'iii'), ('A1', 'A2', 'A3'))
-        >>> read_labels("c-a", "lower"), read_labels("a, B", "upper")
-        ((), ())
-    """
-    labels: list[str] = []
-    end = 0
-    for match in _TOKEN.finditer(text):
-        join = text[end : match.start()]
-        if labels and _RANGE.search(join):
-            between = _range(labels[-1], match[0], kind)
-            if not between:
-                return ()
-            labels += between
-        elif label_place(match[0], kind) is None:
-            return ()
-        else:
-            labels.append(match[0])
-        end = match.end()
-    return tuple(dict.fromkeys(labels))
-
-
-@lru_cache(maxsize=4096)
-def label_place(label: str, kind: Kind) -> tuple[int, int] | None:
-    """Where a label stands in its row, from 0, and among those nested in it, from 1; 0 for one that is not nested."""
-    match = _READ_AS[kind].fullmatch(label)
-    if not match:
-        return None
-    if kind == "number":
-        place = int(match[1]) - 1
-    elif kind in ("roman", "upper roman"):
-        place = _ROMAN.index(match[1].lower()) if match[1].lower() in _ROMAN else -1
-    else:
-        place = ord(match[1].lower()) - ord("a")
-    return None if place < 0 else (place, _nested_place(match[2]))
-
-
-def _nested_place(text: str | None) -> int:
-    if not text:
-        return 0
-    if text.isdecimal():
-        return int(text)
-    if text in _ROMAN:
-        return _ROMAN.index(text) + 1
-    return len(text) if not text.isalpha() else ord(text.lower()) - ord("a") + 1
-
-
-def _range(first: str, last: str, kind: Kind) -> list[str]:
-    """What follows `first` in a range that ends with `last`, itself included; empty if it is none."""
-    start, end = label_place(first, kind), label_place(last, kind)
-    if start and last.isdecimal() and first[:1].isalpha() and 0 < start[1] < int(last):  # "A1-3"
-        return [f"{first[0]}{number}" for number in range(start[1] + 1, int(last) + 1)]
-    if not start or not end:
-        return []
-    if start[0] == end[0] and last[1:].isdecimal() and 0 < start[1] < end[1]:  # "A1-A3"
-        return [f"{first[0]}{number}" for number in range(start[1] + 1, end[1] + 1)]
-    if start[1] or end[1] or not 0 < end[0] - start[0] < _MAX_RANGE:
-        return []
-    return [_nth(place, kind) for place in range(start[0] + 1, end[0] + 1)]
-
-
-def _nth(place: int, kind: Kind) -> str:
-    if kind == "number":
-        return str(place + 1)
-    text = _ROMAN[place] if "roman" in kind else chr(ord("a") + place)
-    return text.upper() if "upper" in kind else text
+def _is_in_brackets(caption: str, place: int) -> bool:
+    low = max(0, place - _MAX_NOTE)
+    return caption.rfind("(", low, place) > caption.rfind(")", low, place)
 
 
 def _in_brackets(caption: str) -> Iterator[Marker]:
@@ -262,7 +178,7 @@ def _joined(caption: str, markers: list[Marker]) -> list[Marker]:
             and last.note is None
             and len(last.text) <= _MAX_JOINED
             and len(between) <= len(" through ")
-            and re.fullmatch(_JOIN, between)
+            and re.fullmatch(JOIN, between)
         ):
             joined[-1] = Marker(last.start, marker.end, f"{last.text}{between}{marker.text}", last.style, marker.note)
         else:
