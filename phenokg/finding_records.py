@@ -1,7 +1,6 @@
 """What extraction takes and gives: documents, findings, and what was left out of each document."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from phenolip.phenokg.records import Assertion
@@ -57,6 +56,14 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class DropCount:
+    """How many findings or slots were left out, or set right, for one reason."""
+
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class ExtractionResult:
     """The findings of a document.
 
@@ -64,18 +71,16 @@ class ExtractionResult:
         doc_id: Of the document.
         findings: In reading order.
         status: "ok"; "empty" where the text names no finding; "failed" where the back end gave nothing usable.
-        num_dropped: Reason -> how many findings or slots were left out for it.
+        dropped: What was left out of it, by reason.
         extractor: Back end and version, such as "rules-1".
         key: Hash of text, back end, version and prompt: equal keys have equal findings.
         prompt_version: Of a language model's prompt; None for rules.
-        raw: A language model's answer; None for rules.
     """
 
     doc_id: str
     findings: tuple[Finding, ...]
     status: Status
-    num_dropped: Mapping[str, int] = field(default_factory=dict)
+    dropped: tuple[DropCount, ...] = ()
     extractor: str = ""
     key: str = ""
     prompt_version: str | None = None
-    raw: str | None = None

@@ -15,6 +15,7 @@ from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.images import SUFFIXES
 from phenolip.phenokg.article_ids import read_article_ids
 from phenolip.phenokg.article_xml import find_articles
+from phenolip.phenokg.finding_records import Document
 from phenolip.phenokg.records import (
     ArticleFile,
     ArticleId,
@@ -30,7 +31,7 @@ Record = TypeVar("Record")
 
 _ROWS_PER_BATCH = 100
 _BESIDE_IMAGES = (CaptionedBoxes,)  # whose file lies in the folder that their file names start from
-_OPEN = (CaptionedBoxes, CaptionedFigure)  # that people write, with fields of their own
+_OPEN = (CaptionedBoxes, CaptionedFigure, Document)  # that people write, with fields of their own
 
 
 def read_records(path: str | Path, record_type: type[Record]) -> Iterator[Record | Drop]:

@@ -27,6 +27,7 @@ STEPS = (
     "refine_captions",
     "assemble",
     "split_pairs",
+    "extract_findings",
 )
 
 Run = Callable[[Iterable[Any], Any], Iterator[Any]]

@@ -27,6 +27,7 @@ def test_the_chain_fits_together():
         "split_captions",
         "align_captions",
         "refine_captions",
+        "extract_findings",
     }  # also alone
     chain = [find_step(name) for name in STEPS if name not in apart]
     assert [step.takes for step in chain[1:]] == [step.gives for step in chain[:-1]]
