@@ -17,7 +17,7 @@ from phenolip.exceptions import DataError
 from phenolip.whole_files import whole_file
 
 Decision = Literal["keep", "drop"]
-_MAX_BYTES = 4_000_000
+_MAX_BYTES = 500_000  # 40,000 decisions
 _WORDS = ("keep", "drop")
 
 

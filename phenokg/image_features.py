@@ -154,9 +154,9 @@ def read_image_file(
     except NoImageError as error:
         return Drop(STEP, file.path, *error.args)
     except ImageTooLargeError as error:
-        return Drop(STEP, file.path, "too_large_image", str(error))
+        return Drop(STEP, file.path, "too_large_image", _named(error, file))
     except (DataError, OSError, ValueError) as error:
-        return Drop(STEP, file.path, "unreadable_image", str(error))
+        return Drop(STEP, file.path, "unreadable_image", _named(error, file))
     return ReadImage(file, sha256, picture)
 
 
@@ -193,6 +193,10 @@ def _read_below(file: ImageFile, max_bytes: int) -> bytes:
     if len(data) > max_bytes:
         raise NoImageError("too_large_image", f"{file.path[:80]!r} has more than {max_bytes:,} bytes.")
     return data
+
+
+def _named(error: Exception, file: ImageFile) -> str:
+    return str(error).replace("the image", file.path[:80], 1)
 
 
 def _read_part(path: Path, columns: list[str] | None = None) -> pa.Table:
