@@ -1,0 +1,233 @@
+"""Boxes to captions: which part of a caption is about which subfigure.
+
+Four kinds of evidence are added up in nats and solved as one assignment: the label printed at the box, words of the
+caption on its place, the order in which labels run over a figure, and, where a model is handed in, how well image and
+text agree. What stays open keeps the whole caption.
+"""
+
+import logging
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import exp
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.optimize import linear_sum_assignment
+
+from phenolip.exceptions import ConfigurationError, DataError
+from phenolip.images import decode_image
+from phenolip.phenokg.box_order import Order, possible_orders
+from phenolip.phenokg.position_words import position_scores
+from phenolip.phenokg.read_labels import read_labels
+from phenolip.phenokg.records import (
+    AlignedBoxes,
+    CaptionedBoxes,
+    Drop,
+    LabelledBox,
+    PixelBox,
+    SplitCaption,
+    Subcaption,
+)
+from phenolip.phenokg.share_labels import share_labels
+from phenolip.phenokg.split_captions import split_caption
+
+logger = logging.getLogger(__name__)
+
+STEP = "align_captions"
+VERSION = 1
+
+#: Images of the N boxes and texts of the M labels -> their similarity in nats, such as `logits_per_image` of a model,
+#: shape (N, M).
+Similarity = Callable[[Sequence[Image.Image], Sequence[str]], NDArray[np.floating]]
+
+_MAX_STYLES = 12  # of the printed labels that are tried with every order
+_SIMILARITY_WEIGHT = 0.5  # a model's logits are surer than they are right
+_NESTED = re.compile(r"([A-Za-z])(?:[0-9]{1,2}|['’′]{1,2}|(?<=[A-Z])[ivx]{1,4})")
+_CONFIDENCE = (0.0, 1.0)  # offset and slope of a margin in nats
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignConfig:
+    """How boxes are aligned.
+
+    Attributes:
+        min_confidence: A label less sure than this is left out, and the whole caption holds; 0 to 1.
+        images: Folder of the images; none takes the folder of the input.
+        read_labels: Look for printed labels in the image; without, order and position words decide.
+        max_boxes: A figure with more is left out.
+    """
+
+    min_confidence: float = 0.5
+    images: str | None = None
+    read_labels: bool = True
+    max_boxes: int = 200
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_confidence <= 1:
+            raise ConfigurationError(f"`min_confidence` must be from 0 to 1, got {self.min_confidence}.")
+        if self.max_boxes < 1:
+            raise ConfigurationError(f"`max_boxes` must be at least 1, got {self.max_boxes}.")
+        if self.images is not None and not Path(self.images).is_dir():
+            raise ConfigurationError(f"`images` must be a folder, got {self.images}.")
+
+
+def run(records: Iterable[CaptionedBoxes | Drop], config: AlignConfig) -> Iterator[AlignedBoxes | Drop]:
+    """Align figures in their order; drops among the records are handed on.
+
+    A figure that is not aligned is one Drop: "no_boxes", "too_many_boxes", "bad_box", "unsafe_path", "no_image".
+    """
+    for record in records:
+        yield record if isinstance(record, Drop) else _align_record(record, config)
+
+
+def align(
+    picture: Image.Image | None,
+    boxes: Sequence[PixelBox],
+    split: SplitCaption,
+    similarity: Similarity | None = None,
+    config: AlignConfig | None = None,
+) -> tuple[LabelledBox, ...]:
+    """The label of every box, in the order of the boxes.
+
+    Args:
+        picture: The figure, RGB; None leaves out what can be read in it, and the similarity.
+        boxes: Of the subfigures, at least one.
+        split: The figure's caption in parts.
+        similarity: Scores images against texts.
+        config: Settings.
+
+    Returns:
+        Labels of the caption's parts. An empty one means that the whole caption holds: with confidence 1 if it names
+        no subfigure, below `min_confidence` if it could not be decided, and then it is the confidence of the label that
+        was left out.
+
+    Example:
+        >>> parts = tuple(Subcaption(label, 0, 0, "") for label in "AB")
+        >>> split = SplitCaption("figure", (), parts)
+        >>> [found.label for found in align(None, [(60, 0, 100, 50), (0, 0, 50, 50)], split)]
+        ['B', 'A']
+    """
+    config = config or AlignConfig()
+    parts = chosen_parts(split.subcaptions, len(boxes))
+    if not parts:
+        return tuple(LabelledBox(box, "", 1.0) for box in boxes)
+    labels = [part.label for part in parts]
+    styles = read_labels(picture, boxes, labels) if picture is not None and config.read_labels else []
+    styles = styles[:_MAX_STYLES] or [np.zeros((len(boxes), len(parts)))]
+    extra = _other_evidence(picture, boxes, parts, similarity)
+    orders = possible_orders(boxes, len(parts))
+    if len(boxes) > len(parts):
+        places, margins = share_labels(styles[0] + extra, orders[0].places)
+    else:
+        places, margins = assign_labels([style + extra for style in styles], orders)
+    found = zip(boxes, places, map(_confidence, margins), strict=True)
+    return tuple(
+        LabelledBox(box, labels[place] if sure >= config.min_confidence else "", round(sure, 4))
+        for box, place, sure in found
+    )
+
+
+def chosen_parts(subcaptions: Sequence[Subcaption], num_boxes: int) -> list[Subcaption]:
+    """The parts that boxes are matched with: of nested labels the innermost, unless there are boxes for all."""
+    labels = {part.label for part in subcaptions}
+    outer = {match[1] for label in labels if (match := _NESTED.fullmatch(label)) and match[1] in labels}
+    inner = [part for part in subcaptions if part.label not in outer]
+    return inner if num_boxes <= len(inner) else list(subcaptions)
+
+
+def assign_labels(
+    styles: Sequence[NDArray[np.float64]], orders: Sequence[Order]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The best assignment of labels to boxes over all styles and orders, one label a box and no label twice.
+
+    Args:
+        styles: Nats for each box and label. Each of shape (N, M), N <= M.
+        orders: As `possible_orders` gives them.
+
+    Returns:
+        The place of each box's label, and by how many nats the best assignment in which that box has another label, or
+        the label another box, falls behind; both of shape (N,).
+    """
+    tried = []
+    for style in styles:
+        for order in orders:
+            scores = style + order.scores
+            rows, columns = linear_sum_assignment(scores, maximize=True)
+            tried.append((scores[rows, columns].sum() + order.log_share, len(tried), scores, columns, order.log_share))
+    tried.sort(key=lambda outcome: (-outcome[0], outcome[1]))
+    best, _, _, chosen, _ = tried[0]
+    runners_up = np.full(len(chosen), -np.inf)
+    for total, _, scores, columns, log_share in tried:
+        differs = columns != chosen
+        runners_up[differs] = np.maximum(runners_up[differs], total)
+        for box in np.flatnonzero(~differs & (runners_up < total)):
+            runners_up[box] = max(runners_up[box], _without(scores, box, columns[box]) + log_share)
+    return chosen, best - runners_up
+
+
+def _without(scores: NDArray[np.float64], box: int, label: int) -> float:
+    """The best total in which a box does not have a label."""
+    if scores.shape[1] == 1:
+        return -np.inf
+    barred = scores.copy()
+    barred[box, label] = -1e6
+    rows, columns = linear_sum_assignment(barred, maximize=True)
+    return float(barred[rows, columns].sum())
+
+
+def _other_evidence(
+    picture: Image.Image | None, boxes: Sequence[PixelBox], parts: Sequence[Subcaption], similarity: Similarity | None
+) -> NDArray[np.float64]:
+    """Nats of position words and of the similarity. Shape (N, M)."""
+    texts = [part.caption for part in parts]
+    extra = np.zeros((len(boxes), len(parts)))
+    told = position_scores(boxes, [part.label for part in parts], texts)
+    if told is not None:
+        extra += told
+    if similarity is not None and picture is not None:
+        logits = np.asarray(similarity([picture.crop(box) for box in boxes], texts), dtype=float)
+        if logits.shape != extra.shape or not np.isfinite(logits).all():
+            raise ConfigurationError(
+                f"`similarity` must give finite numbers of shape {extra.shape}, got shape {logits.shape}."
+            )
+        extra += _SIMILARITY_WEIGHT * (logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
+    return extra
+
+
+def _confidence(margin: float) -> float:
+    offset, slope = _CONFIDENCE
+    return 1 / (1 + exp(-min(700.0, offset + slope * margin)))
+
+
+def _align_record(record: CaptionedBoxes, config: AlignConfig) -> AlignedBoxes | Drop:
+    name = record.file_name
+    if not record.boxes:
+        return Drop(STEP, name, "no_boxes")
+    if len(record.boxes) > config.max_boxes:
+        return Drop(STEP, name, "too_many_boxes", f"It has {len(record.boxes):,}.")
+    if bad := next((box for box in record.boxes if box[0] >= box[2] or box[1] >= box[3]), None):
+        return Drop(STEP, name, "bad_box", f"{list(bad)} has no area.")
+    root = os.path.realpath(config.images or record.root)
+    path = os.path.realpath(os.path.join(root, name)) if "\0" not in name else root
+    if not Path(path).is_relative_to(root) or path == root:
+        return Drop(STEP, name, "unsafe_path", "It leads out of the folder of images.")
+    split = SplitCaption(name, *split_caption(record.caption))
+    picture = None
+    if split.subcaptions and config.read_labels:
+        try:
+            picture = decode_image(path)
+        except DataError as error:
+            return Drop(STEP, name, "no_image", str(error))
+        if bad := next((box for box in record.boxes if not _is_inside(box, picture.size)), None):
+            return Drop(
+                STEP, name, "bad_box", f"{list(bad)} lies outside of {picture.width} x {picture.height} pixels."
+            )
+    return AlignedBoxes(name, align(picture, record.boxes, split, None, config))
+
+
+def _is_inside(box: PixelBox, size: tuple[int, int]) -> bool:
+    return box[0] < size[0] and box[1] < size[1] and box[2] > 0 and box[3] > 0
