@@ -9,14 +9,17 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from phenolip.phenokg.choose_markers import Label
 from phenolip.phenokg.common_endings import find_common_ending
+from phenolip.phenokg.label_names import KINDS, LIST, read_labels
 from phenolip.phenokg.label_roles import find_roles, find_sentence_starts
 
 Span = tuple[int, int]
 
 _CLAUSE = re.compile(r"[;,]\s(?:and\s|or\s|while\s|whereas\s)?|\s(?:and|or|while|whereas|but)\s")
+_MENTION = re.compile(rf"\b(?:in|of|for|from)\s(?:(?:the )?(?:panels?|images?|figures?)\s)?\(?({LIST})")
 _MAX_CLAUSE_LOOK = 600  # characters that are searched for the begin of a clause
 _MAX_LABELS_LOOK = 64  # labels of a sentence
 
@@ -149,8 +152,21 @@ class _Assignment:
         else:
             common = self._sentence_end(start)
         self._behind(number, start, common)
-        if self.caption[common:].strip():
-            self.made.background.append((common, stop))
+        for begin, end in pairwise([common, *self._starts_between(common, stop), stop]):
+            if names := self._mentioned(begin, end):
+                self.made.add(names, begin, end)
+            elif self.caption[begin:end].strip():
+                self.made.background.append((begin, end))
+
+    def _mentioned(self, start: int, stop: int) -> list[str]:
+        """Labels that a sentence speaks of, as "Bars in b-d: 5 mm." does; none unless all are known."""
+        known = self.made.own
+        for match in _MENTION.finditer(self.caption, start, min(stop, start + _MAX_CLAUSE_LOOK)):
+            for kind in KINDS:
+                names = read_labels(match[1], kind)
+                if names and all(name in known for name in names):
+                    return list(names)
+        return []
 
     def _stem(self, number: int) -> int | None:
         """Where a sentence begins that leads over to a label which stands in the midst of it."""

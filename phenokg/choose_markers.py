@@ -31,7 +31,7 @@ _HEADING = re.compile(
     r"\s*(?:(?:supplement(?:ary|al) )?(?:fig(?:ure|\.)?|plate) ?S?[0-9]+[A-Za-z]?)?[.:|]?\s*", re.IGNORECASE
 )
 _MAX_HEADING = 40  # characters of "Figure 2."
-_STARTS_AFTER = frozenset(".;:!?\n")
+_STARTS_AFTER = frozenset(".;:!?")
 _LOWER_WORD = re.compile(r"\s*[a-z]")
 _NO_LABEL_BEFORE = re.compile(r"\s*(?:cells?|lymph|type|and [a-z]|is\b|was\b)")  # "B cells"
 _MEASURED = frozenset(["line", "lines", "distance", "height", "width", "length", "diameter", "angle", "point", "axis"])

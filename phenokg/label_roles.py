@@ -9,14 +9,14 @@ from phenolip.phenokg.choose_markers import Label, starts_here
 #: "(a) Axial CT.", "axial CT (a) and ...", "axial CT (a) shows a mass."
 Role = Literal["leads", "follows", "inside"]
 
-_SENTENCE_END = re.compile(r"[.!?][)\]\"”’]?\s+(?=[\w(\[*#\"“])|(?<=[a-z)\]0-9])\.(?=\(?[A-Z][a-z\s)])|\n+")
+_SENTENCE_END = re.compile(r"[.!?][)\]\"”’]?\s+(?=[\w(\[*#\"“])|(?<=[a-z)\]0-9])\.(?=\(?[A-Z][a-z\s)])|\n\s{0,9}\n")
 _NO_END = re.compile(
     r"(?:\b(?:e\.g|i\.e|vs|al|figs?|ca|cf|approx|resp|dr|no|st|spp?|var|etc|[A-Z]))\.$", re.IGNORECASE
 )
 _ENDS_BEFORE = re.compile(r"\s*(?:[.,;)\]]|$)|\s*(?:and|or|while|whereas)\b")
 _LEADS_AFTER = re.compile(r"(?:\b(?:and|or|while|whereas|either|showing|shows?|with)|,)\s*$", re.IGNORECASE)
 _VERB = re.compile(
-    r"\s?(?:(?:show|reveal|demonstrat|depict|illustrat|display|represent|indicat|confirm)(?:s|ed|ing|es)?"
+    r"\s?(?:(?:show|reveal|demonstrat|depict|illustrat|display|represent|indicat|confirm)(?:e?[sd]?|ing)"
     r"|is|are|was|were|has|have|had|where|which)\b"
 )
 _ENDS_PLAINLY = re.compile(r"\s{0,3}(?:[.,;)\]]|$)")
@@ -61,7 +61,8 @@ def _between(caption: str, labels: Sequence[Label], number: int) -> str:
 def _role(caption: str, label: Label) -> Role | None:
     """The role of a label that its surroundings show plainly."""
     marker = label.marker
-    if marker.style not in ("brackets", "bracket", "position") or starts_here(caption, marker.start):
+    is_set_off = marker.style == "bracket" or caption.startswith("(", marker.start)
+    if not is_set_off or starts_here(caption, marker.start):
         return "leads"
     if _PUNCTUATED.match(caption, marker.end) and caption[max(0, marker.start - 2) : marker.start].endswith(", "):
         return None

@@ -20,7 +20,7 @@ STEP = "split_captions"
 VERSION = 1
 
 _OPENING = re.compile(r"(?:[\s.,;:)]|(?:and|or)\s)*")
-_CLOSING = " \t\r\n,;:("
+_CLOSING = " \t\r\n,;("
 _LAST_WORD = re.compile(r"[\s,;]+(?:and|or)$")
 
 
@@ -131,24 +131,27 @@ def _put_together(caption: str, pieces: Pieces) -> tuple[tuple[CaptionSpan, ...]
     num_labels = Counter(span for spans in pieces.own.values() for span in spans)
     subcaptions = []
     for label, spans in pieces.own.items():
-        main = min(spans, key=lambda span: num_labels[span])  # the first of those that fewest labels share
-        own = _own_text(caption, spans, pieces.markers)
-        main_parts = _own_text(caption, [main], pieces.markers) or [(main[0], main[0])]
-        text = " ".join(caption[first:last] for first, last in sorted({*background, *own}))
-        subcaptions.append(Subcaption(label, main_parts[0][0], main_parts[-1][1], " ".join(text.split())))
+        own = {span: parts for span in spans if (parts := _own_text(caption, span, pieces.markers))}
+        main = min(own, key=lambda span: num_labels[span], default=None)  # the first of those that fewest labels share
+        start, end = (own[main][0][0], own[main][-1][1]) if main else (spans[0][0], spans[0][0])
+        parts = sorted({*background, *(part for parts in own.values() for part in parts)})
+        text = " ".join(caption[first:last] for first, last in parts)
+        subcaptions.append(Subcaption(label, start, end, " ".join(text.split())))
     subcaptions.sort(key=lambda part: part.start)  # stable: labels of one text stay as they are named
     return tuple(CaptionSpan(*span) for span in background), tuple(subcaptions)
 
 
-def _own_text(caption: str, spans: Iterable[Span], markers: Sequence[Span]) -> list[Span]:
-    parts = (_trimmed(caption, part) for span in spans for part in _without(span, markers))
-    return [part for part in parts if part]
+def _own_text(caption: str, span: Span, markers: Sequence[Span]) -> list[Span]:
+    """What a span says, between the markers in it; a span without words says nothing."""
+    return [trimmed for part in _without(span, markers) if (trimmed := _trimmed(caption, part))]
 
 
 def _without(span: Span, markers: Sequence[Span]) -> Iterator[Span]:
     """What is left of a span between the markers in it."""
     start, end = span
-    for marker in markers[max(0, bisect_right(markers, (start, start)) - 1) :]:
+    first = max(0, bisect_right(markers, (start, start)) - 1)
+    for number in range(first, len(markers)):
+        marker = markers[number]
         if marker[0] >= end:
             break
         if marker[1] > start:

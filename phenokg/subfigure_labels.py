@@ -100,7 +100,10 @@ def find_places(caption: str) -> list[Marker]:
 
 
 def markers_at_edges(caption: str, label: str, span: tuple[int, int]) -> list[tuple[int, int]]:
-    """Spans of markers with a label, alone or among others, at the begin and at the end of a part of a caption."""
+    """Spans of markers with a label, alone or among others, at the begin and at the end of a part of a caption.
+
+    A bare letter is none, since "a" may be a word.
+    """
     start, end = span
     found = []
     for low, high in ((start, min(end, start + _LOOK_BACK)), (max(start, end - _LOOK_BACK), end)):
@@ -108,7 +111,11 @@ def markers_at_edges(caption: str, label: str, span: tuple[int, int]) -> list[tu
             at = low + marker.start, low + marker.end
             is_at_edge = not caption[start : at[0]].strip() or not caption[at[1] : end].strip(" .,;:\n")
             names = {name for kind in KINDS for name in read_labels(marker.text, kind)} | {marker.text}
-            if is_at_edge and label.strip("() .:").lower() in {name.lower() for name in names}:
+            if (
+                is_at_edge
+                and marker.style != "bare"
+                and label.strip("() .:").lower() in {name.lower() for name in names}
+            ):
                 found.append(at)
     return found
 
