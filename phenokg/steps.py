@@ -23,6 +23,7 @@ STEPS = (
     "link_phenotypes",
     "select_figures",
     "filter_figures",
+    "detect_subfigures",
     "split_captions",
     "refine_captions",
     "assemble",
