@@ -1,5 +1,6 @@
 """Captions split by a language model; every part is looked up in the caption, and where that fails, rules split it."""
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,6 +22,8 @@ from phenolip.phenokg.split_captions import split_caption, subcaptions_from_span
 STEP = "split_by_model"
 VERSION = 1
 PROMPT = "split_caption"
+
+_log = logging.getLogger(__name__)
 
 _MAX_LABEL = 40  # characters, "second row, third column" has 24
 _MAX_PARTS = 200
@@ -64,7 +67,7 @@ class SplitOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSplitConfig(ChatConfig):
-    """Settings of the step.
+    """Settings of the step; the back end "none" splits by rules.
 
     Attributes:
         max_characters: Longest caption that a model is shown; rules split longer ones.
@@ -74,27 +77,37 @@ class ModelSplitConfig(ChatConfig):
 
     def __post_init__(self) -> None:
         ChatConfig.__post_init__(self)
-        if self.back_end == "none":
-            raise ConfigurationError("`back_end` must name a back end with a model, got 'none'.")
         if self.max_characters < 1:
             raise ConfigurationError(f"`max_characters` must be 1 or more, got {self.max_characters}.")
 
 
 def run(records: Iterable[CaptionedFigure | Drop], config: ModelSplitConfig) -> Iterator[SplitCaption | Drop]:
-    """Split captions, in their order; drops among the records are handed on."""
+    """Split captions, in their order; drops among the records are handed on, a blank caption is a Drop."""
+    failed: Counter[str] = Counter()
     records = iter(records)
     while batch := list(islice(records, config.batch_size)):
-        figures = [record for record in batch if isinstance(record, CaptionedFigure)]
+        figures = [record for record in batch if isinstance(record, CaptionedFigure) and record.caption.strip()]
         model, cache = _kept_model(config)
-        splits = iter(split_figures(figures, model, cache, config))
+        outcomes = iter(split_figures(figures, model, cache, config))
         for record in batch:
-            yield record if isinstance(record, Drop) else next(splits).split
+            if isinstance(record, Drop):
+                yield record
+            elif not record.caption.strip():
+                yield Drop(STEP, record.figure, "no_caption")
+            else:
+                outcome = next(outcomes)
+                failed.update(filter(None, [outcome.failure]))
+                yield outcome.split
+    if config.back_end != "none":
+        _log.warning("Captions split by rules since the model failed: %s.", dict(failed) or "none")
 
 
 def split_figures(
-    figures: Sequence[CaptionedFigure], model: ChatModel, cache: AnswerCache | None, config: ModelSplitConfig
+    figures: Sequence[CaptionedFigure], model: ChatModel | None, cache: AnswerCache | None, config: ModelSplitConfig
 ) -> list[SplitOutcome]:
     """The caption of each figure in parts: by the model if every part of its answer is found, else by rules."""
+    if model is None:
+        return [_by_rules(figure) for figure in figures]
     short = [figure for figure in figures if 0 < len(figure.caption) <= config.max_characters]
     answers = ask(
         model,
@@ -164,7 +177,7 @@ def _outcome(figure: CaptionedFigure, answer: NamedParts | Failure) -> SplitOutc
         return _by_rules(figure, "wrong_span")
 
 
-def _by_rules(figure: CaptionedFigure, failure: str) -> SplitOutcome:
+def _by_rules(figure: CaptionedFigure, failure: str = "") -> SplitOutcome:
     background, subcaptions = split_caption(figure.caption)
     return SplitOutcome(SplitCaption(figure.figure, background, subcaptions), failure)
 
@@ -238,6 +251,6 @@ def _bracketed(caption: str, words: Sequence[re.Match[str]]) -> Iterator[re.Matc
 
 
 @lru_cache(maxsize=1)
-def _kept_model(config: ModelSplitConfig) -> tuple[ChatModel, AnswerCache | None]:
+def _kept_model(config: ModelSplitConfig) -> tuple[ChatModel | None, AnswerCache | None]:
     """One model for all shards that a process works on."""
     return make_chat_model(config), make_cache(config)

@@ -68,7 +68,7 @@ class _Asking:
     def kept(self, firsts: Mapping[str, int]) -> dict[str, msgspec.Struct | Failure]:
         """Kept answers that pass the checks of today; others are forgotten and asked for again."""
         outcomes = {}
-        for key, text in (self._cache.get(list(firsts)) if self._cache else {}).items():
+        for key, text in (self._cache.get(list(firsts)) if self._cache is not None else {}).items():
             outcome = self._read(firsts[key], text)
             if isinstance(outcome, Failure):
                 self._cache.forget(key)
@@ -94,7 +94,7 @@ class _Asking:
             key = keys[number]
             outcomes[key] = outcome = reply if isinstance(reply, Failure) else self._read(firsts[key], reply)
             if not isinstance(outcome, Failure):
-                if self._cache:
+                if self._cache is not None:
                     self._cache.put(key, reply, self._model.model_id)
             elif outcome.reason in _SAID_BADLY and not isinstance(reply, Failure):
                 again[key] = (*open_[key], *_correction(reply, outcome))
