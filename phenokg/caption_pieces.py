@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from phenolip.phenokg.caption_sentences import find_sentence_starts
 from phenolip.phenokg.choose_markers import Label
 from phenolip.phenokg.common_endings import find_common_ending
 from phenolip.phenokg.label_names import KINDS, LIST, read_labels
-from phenolip.phenokg.label_roles import find_roles, find_sentence_starts
+from phenolip.phenokg.label_roles import find_roles
 
 Span = tuple[int, int]
 
@@ -68,7 +69,20 @@ class _Assignment:
             self._text_behind(number)
             if label.marker.note:
                 self.made.add(label.names, *label.marker.note)
+        self._give_to_those_without_text()
         return self.made
+
+    def _give_to_those_without_text(self) -> None:
+        """Labels of which nothing is said share the sentence behind the marker that names them first."""
+        silent = {
+            name
+            for name, spans in self.made.own.items()
+            if not any(self.caption[start:end].strip(" .,;:\n") for start, end in spans[:_MAX_LABELS_LOOK])
+        }
+        for label in self.labels if silent else ():
+            if names := [name for name in label.names if name in silent]:
+                self.made.add(names, label.marker.end, self._sentence_end(label.marker.end))
+                silent.difference_update(names)
 
     def _first(self) -> None:
         """Background up to the first label, or up to the sentence that it ends."""

@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from phenolip.phenokg.label_names import KINDS, Kind, label_place, read_labels
+from phenolip.phenokg.caption_sentences import begins_caption, starts_here
+from phenolip.phenokg.label_names import KINDS, ROMAN, Kind, label_place, read_labels
 from phenolip.phenokg.subfigure_labels import Marker, Style, find_markers, find_places
 
 _STYLES: tuple[Style, ...] = ("brackets", "bracket", "panel", "colon", "stop", "comma", "bare")
@@ -27,11 +28,6 @@ _REFERS = re.compile(
 )
 _COMPARES = re.compile(r"\b(?:as|as in|of|from|between|to|than|see|see also|like|same as)\s*\(?$", re.IGNORECASE)
 _BEFORE = 12  # characters that hold a word which refers
-_HEADING = re.compile(
-    r"\s*(?:(?:supplement(?:ary|al) )?(?:fig(?:ure|\.)?|plate) ?S?[0-9]+[A-Za-z]?)?[.:|]?\s*", re.IGNORECASE
-)
-_MAX_HEADING = 40  # characters of "Figure 2."
-_STARTS_AFTER = frozenset(".;:!?")
 _LOWER_WORD = re.compile(r"\s*[a-z]")
 _NO_LABEL_BEFORE = re.compile(r"\s*(?:cells?|lymph|type|and [a-z]|is\b|was\b)")  # "B cells"
 _MEASURED = frozenset(["line", "lines", "distance", "height", "width", "length", "diameter", "angle", "point", "axis"])
@@ -69,15 +65,12 @@ def choose_labels(caption: str) -> list[Label]:
     """The markers that name subfigures, in the order of the caption; none if the caption names no subfigure."""
     markers = find_markers(caption)
     rows = [row for kind in KINDS if markers and (row := _row(caption, markers, kind))]
+    letters = [row for row in rows if row[0].names[0] not in ROMAN and not row[0].names[0].isdecimal()]
     row = max(rows, key=_extent) if rows else _places(caption)
+    if letters and row not in letters:
+        outer = max(letters, key=_extent)
+        row = outer if len(outer) > 1 and outer[0].marker.start < row[0].marker.start else row
     return _without_references(caption, row)
-
-
-def starts_here(caption: str, place: int) -> bool:
-    """Whether a sentence, a part of a list or the caption begins here."""
-    if place <= _MAX_HEADING and _HEADING.fullmatch(caption, 0, place):
-        return True
-    return caption[max(0, place - 4) : place].rstrip()[-1:] in _STARTS_AFTER
 
 
 def _extent(row: Sequence[Label]) -> tuple[int, int]:
@@ -129,7 +122,7 @@ def _numbers_parts(caption: str, row: Sequence[Label]) -> bool:
 def _is_mark(caption: str, label: Label) -> bool:
     """Whether the label abbreviates the word before it, as in "angle (A)", or is a mark on what that word measures."""
     words = caption[max(0, label.marker.start - 40) : label.marker.start].lower().split()
-    if label.marker.style != "brackets" or not words:
+    if label.marker.style != "brackets" or not words or not words[-1][-1].isalnum():
         return False
     return words[-1][:1] == label.names[0].lower() or words[-1] in _MEASURED
 
@@ -211,8 +204,7 @@ def _alone(caption: str, by_style: dict[Style, list[Label]]) -> list[Label]:
     """The one label of a caption that begins with it, as that of a figure's part does: "(B) Axial view"."""
     for style in ("brackets", "bracket"):
         for label in by_style.get(style, ())[:1]:
-            begins = label.marker.start <= _MAX_HEADING and _HEADING.fullmatch(caption, 0, label.marker.start)
-            if begins and not label.names[0].isdecimal():
+            if begins_caption(caption, label.marker.start) and not label.names[0].isdecimal():
                 return [label]
     return []
 

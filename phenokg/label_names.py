@@ -28,7 +28,7 @@ _READ_AS: dict[Kind, re.Pattern[str]] = {
     "upper roman": re.compile(r"([IVX]{1,5})()"),
     "number": re.compile(r"([0-9]{1,2})([A-Za-z])?"),
 }
-_ROMAN = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "xi", "xii", "xiii", "xiv", "xv", "xvi")
+ROMAN = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "xi", "xii", "xiii", "xiv", "xv", "xvi")
 
 
 @lru_cache(maxsize=4096)
@@ -67,7 +67,7 @@ def label_place(label: str, kind: Kind) -> tuple[int, int] | None:
     if kind == "number":
         place = int(match[1]) - 1
     elif kind in ("roman", "upper roman"):
-        place = _ROMAN.index(match[1].lower()) if match[1].lower() in _ROMAN else -1
+        place = ROMAN.index(match[1].lower()) if match[1].lower() in ROMAN else -1
     else:
         place = ord(match[1].lower()) - ord("a")
     return None if place < 0 else (place, _nested_place(match[2]))
@@ -78,8 +78,8 @@ def _nested_place(text: str | None) -> int:
         return 0
     if text.isdecimal():
         return int(text)
-    if text in _ROMAN:
-        return _ROMAN.index(text) + 1
+    if text in ROMAN:
+        return ROMAN.index(text) + 1
     return len(text) if not text.isalpha() else ord(text.lower()) - ord("a") + 1
 
 
@@ -100,5 +100,5 @@ def _range(first: str, last: str, kind: Kind) -> list[str]:
 def _nth(place: int, kind: Kind) -> str:
     if kind == "number":
         return str(place + 1)
-    text = _ROMAN[place] if "roman" in kind else chr(ord("a") + place)
+    text = ROMAN[place] if "roman" in kind else chr(ord("a") + place)
     return text.upper() if "upper" in kind else text

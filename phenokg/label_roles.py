@@ -1,16 +1,15 @@
-"""Where the sentences of a caption begin, and whether a label leads its text, follows it or stands inside of it."""
+"""Whether a label of a caption leads its text, follows it or stands inside of it."""
 
 import re
 from collections.abc import Sequence
 from typing import Literal
 
-from phenolip.phenokg.choose_markers import Label, starts_here
+from phenolip.phenokg.caption_sentences import starts_here
+from phenolip.phenokg.choose_markers import Label
 
 #: "(a) Axial CT.", "axial CT (a) and ...", "axial CT (a) shows a mass."
 Role = Literal["leads", "follows", "inside"]
 
-_SENTENCE_END = re.compile(r"[.!?][)\]\"”’]?\s+(?=[\w(\[*#\"“])|(?<=[a-z)\]0-9])\.(?=\(?[A-Z][a-z\s)])|\n\s{0,9}\n")
-_NO_END = re.compile(
     r"(?:\b(?:e\.g|i\.e|vs|al|figs?|ca|cf|approx|resp|dr|no|st|spp?|var|etc|[A-Z]))\.$", re.IGNORECASE
 )
 _ENDS_BEFORE = re.compile(r"\s*(?:[.,;)\]]|$)|\s*(?:and|or|while|whereas)\b")
@@ -22,15 +21,6 @@ _VERB = re.compile(
 _ENDS_PLAINLY = re.compile(r"\s{0,3}(?:[.,;)\]]|$)")
 _PART_END = re.compile(r"[.;]\s")
 _PUNCTUATED = re.compile(r"\s?[:,]")
-
-
-def find_sentence_starts(caption: str) -> list[int]:
-    """Where sentences begin, the first at 0."""
-    starts = [0]
-    for match in _SENTENCE_END.finditer(caption):
-        if match[0].isspace() or not _NO_END.search(caption, max(0, match.start() - 8), match.start() + 1):
-            starts.append(match.end())
-    return starts
 
 
 def find_roles(caption: str, labels: Sequence[Label]) -> list[Role]:
