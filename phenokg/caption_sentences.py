@@ -4,6 +4,8 @@ import re
 
 _SENTENCE_END = re.compile(r"[.!?][)\]\"”’]?\s+(?=[\w(\[*#\"“])|(?<=[a-z)\]0-9])\.(?=\(?[A-Z][a-z\s)])|\n\s{0,9}\n")
 _NO_END = re.compile(
+    r"(?:\b(?:e\.g|i\.e|vs|al|figs?|ca|cf|approx|resp|dr|no|st|spp?|var|etc|[A-Z]))\.$", re.IGNORECASE
+)
 _HEADING = re.compile(
     r"\s*(?:(?:supplement(?:ary|al) )?(?:fig(?:ure|\.)?|plate) ?S?[0-9]+[A-Za-z]?)?[.:|]?\s*", re.IGNORECASE
 )

@@ -10,8 +10,6 @@ from phenolip.phenokg.choose_markers import Label
 #: "(a) Axial CT.", "axial CT (a) and ...", "axial CT (a) shows a mass."
 Role = Literal["leads", "follows", "inside"]
 
-    r"(?:\b(?:e\.g|i\.e|vs|al|figs?|ca|cf|approx|resp|dr|no|st|spp?|var|etc|[A-Z]))\.$", re.IGNORECASE
-)
 _ENDS_BEFORE = re.compile(r"\s*(?:[.,;)\]]|$)|\s*(?:and|or|while|whereas)\b")
 _LEADS_AFTER = re.compile(r"(?:\b(?:and|or|while|whereas|either|showing|shows?|with)|,)\s*$", re.IGNORECASE)
 _VERB = re.compile(
