@@ -70,7 +70,7 @@ setup(
     package_data={
         "phenolip": ["model_card.md", "LICENSE"],
         "phenolip.train.configs": ["*.yaml", "stage1/*.yaml", "ablation/*.yaml", "ablation/*/*.yaml"],
-        "phenolip.phenokg": ["*.yaml", "*.jinja", "*.json", "prompts/*.yaml"],
+        "phenolip.phenokg": ["*.yaml", "*.jinja", "*.json", "prompts/*.yaml", "*.npz"],
         "phenolip.datasets_scripts": ["*.jinja"],
         "phenolip.phenokg.configs": ["*.yaml"],
         "phenolip.eval": ["*.html", "*.jinja", "*.j2"],

@@ -21,6 +21,7 @@ from scipy.optimize import linear_sum_assignment
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.images import decode_image
 from phenolip.phenokg.box_order import Order, possible_orders
+from phenolip.phenokg.label_order import in_label_order
 from phenolip.phenokg.position_words import position_scores
 from phenolip.phenokg.read_labels import read_labels
 from phenolip.phenokg.records import (
@@ -102,8 +103,7 @@ def align(
 
     Returns:
         Labels of the caption's parts. An empty one means that the whole caption holds: with confidence 1 if it names
-        no subfigure, below `min_confidence` if it could not be decided, and then it is the confidence of the label that
-        was left out.
+        no subfigure, below `min_confidence` if it could not be decided, and then it is that of the label left out.
 
     Example:
         >>> parts = tuple(Subcaption(label, 0, 0, "") for label in "AB")
@@ -115,6 +115,7 @@ def align(
     parts = chosen_parts(split.subcaptions, len(boxes))
     if not parts:
         return tuple(LabelledBox(box, "", 1.0) for box in boxes)
+    parts = [parts[place] for place in in_label_order([part.label for part in parts])]
     labels = [part.label for part in parts]
     styles = read_labels(picture, boxes, labels) if picture is not None and config.read_labels else []
     styles = styles[:_MAX_STYLES] or [np.zeros((len(boxes), len(parts)))]
@@ -185,7 +186,8 @@ def _other_evidence(
     """Nats of position words and of the similarity. Shape (N, M)."""
     texts = [part.caption for part in parts]
     extra = np.zeros((len(boxes), len(parts)))
-    told = position_scores(boxes, [part.label for part in parts], texts)
+    own = [part.caption[max(0, len(part.caption) - (part.end - part.start)) :] for part in parts]
+    told = position_scores(boxes, [part.label for part in parts], own)
     if told is not None:
         extra += told
     if similarity is not None and picture is not None:

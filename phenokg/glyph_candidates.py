@@ -66,10 +66,14 @@ def find_glyphs(pixels: NDArray[np.uint8], allowed: NDArray[np.bool_]) -> Glyphs
 
 def _cuts(pixels: NDArray[np.uint8]) -> list[tuple[NDArray[np.bool_], bool]]:
     """Where ink would be, and whether it is light."""
-    grey = (pixels @ np.array([0.299, 0.587, 0.114], dtype=np.float32)).astype(np.uint8)
+    red, green, blue = (np.ascontiguousarray(pixels[..., channel]) for channel in range(3))
+    # Rec. 601 luma in integers
+    grey = ((77 * red.astype(np.uint16) + 150 * green.astype(np.uint16) + 29 * blue.astype(np.uint16)) >> 8).astype(
+        np.uint8
+    )
     cuts = [(grey > level, True) for level in _LIGHT] + [(grey < level, False) for level in _DARK]
-    most, least = pixels.max(axis=2), pixels.min(axis=2)
-    if ((most - least) > _COLOURED).mean() >= _MIN_COLOURED_SHARE:
+    most, least = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
+    if np.count_nonzero(most - least > _COLOURED) >= _MIN_COLOURED_SHARE * grey.size:
         cuts += [(most > level, True) for level in _LIGHT_COLOUR] + [(least < level, False) for level in _DARK_COLOUR]
     return cuts
 
@@ -81,48 +85,49 @@ def _regions(ink: NDArray[np.bool_], max_height: int) -> tuple[NDArray[np.int64]
         return np.zeros((0, 4), np.int64), np.zeros((0, PATCH_PX * PATCH_PX), np.float32)
     slices = ndimage.find_objects(labelled)
     boxes = np.array([(x.start, y.start, x.stop, y.stop) for y, x in slices], dtype=np.int64)  # (R, 4)
-    areas = np.bincount(labelled.ravel(), minlength=count + 1)[1:]
     widths, heights = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     fits = (heights >= _MIN_HEIGHT_PX) & (heights <= max_height) & (widths <= _MAX_ASPECT * heights) & (widths >= 2)
-    fits &= areas >= _MIN_FILL * widths * heights
-    places = np.flatnonzero(fits)
-    if len(places) > _MAX_PER_CUT:
-        places = places[np.argsort(-areas[places], kind="stable")[:_MAX_PER_CUT]]
     kept, patches = [], []
-    for place in places:
+    for place in np.flatnonzero(fits):
         x0, y0, x1, y1 = boxes[place]
         shape = labelled[y0:y1, x0:x1] == place + 1
+        if np.count_nonzero(shape) < _MIN_FILL * shape.size:
+            continue
         kept.append((x0, y0, x1, y1))
         patches.append(_patch(shape))
-        dot = _dot_above(boxes, areas, place)
+        dot = _dot_above(boxes, place)
         if dot is not None:
             x0, y0, x1 = min(x0, boxes[dot, 0]), boxes[dot, 1], max(x1, boxes[dot, 2])
-            shape = np.isin(labelled[y0:y1, x0:x1], (place + 1, dot + 1))
+            piece = labelled[y0:y1, x0:x1]
             kept.append((x0, y0, x1, y1))
-            patches.append(_patch(shape))
+            patches.append(_patch((piece == place + 1) | (piece == dot + 1)))
+        if len(kept) >= _MAX_PER_CUT:
+            break
     return (
         np.array(kept, dtype=np.int64).reshape(-1, 4),
         np.array(patches, dtype=np.float32).reshape(-1, PATCH_PX * PATCH_PX),
     )
 
 
-def _dot_above(boxes: NDArray[np.int64], areas: NDArray[np.int64], stem: int) -> int | None:
-    """The region that would be the dot of a narrow one, as in i and j."""
+def _dot_above(boxes: NDArray[np.int64], stem: int) -> int | None:
+    """The region that would be the dot of a narrow one, as in i and j; the nearest."""
     x0, y0, x1, y1 = boxes[stem]
-    height = y1 - y0
-    if x1 - x0 > 0.7 * height:
+    height, width = y1 - y0, x1 - x0
+    if width > 0.7 * height:
         return None
+    # regions come by their upper edge: a dot begins above its stem
+    above = boxes[np.searchsorted(boxes[:, 1], y0 - 0.9 * height) : stem]
     is_dot = (
-        (boxes[:, 3] <= y0 + 1)
-        & (boxes[:, 3] >= y0 - 0.4 * height)
-        & (boxes[:, 3] - boxes[:, 1] <= 0.45 * height)
-        & (boxes[:, 2] - boxes[:, 0] <= max(0.5 * height, 1.5 * (x1 - x0)))
-        & (boxes[:, 0] < x1)
-        & (boxes[:, 2] > x0)
-        & (areas >= 2)
+        (above[:, 3] <= y0 + 1)
+        & (above[:, 3] >= y0 - 0.4 * height)
+        & (above[:, 3] - above[:, 1] <= 0.45 * height)
+        & (above[:, 2] - above[:, 0] <= max(0.5 * height, 1.5 * width))
+        & (above[:, 0] < x1)
+        & (above[:, 2] > x0)
+        & ((above[:, 2] - above[:, 0]) * (above[:, 3] - above[:, 1]) >= 2)
     )
     dots = np.flatnonzero(is_dot)
-    return int(dots[np.argmax(areas[dots])]) if len(dots) else None
+    return int(stem - len(above) + dots[np.argmax(above[dots, 3])]) if len(dots) else None
 
 
 def _patch(shape: NDArray[np.bool_]) -> NDArray[np.float32]:

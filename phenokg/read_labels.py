@@ -1,7 +1,7 @@
 """Labels printed in a picture: which of the caption's labels seem to stand at which box.
 
-A letter is read alone, and weighed by what the labels of a figure have in common: they stand at the same corner, at the
-same distance from it, in one size. A letter that an image brings along, "R" or that of an older figure, does not.
+A letter is read alone, and weighed by what the labels of a figure have in common: they stand at the same corner, at
+the same distance from it, in one size. A letter that an image brings along, "R" or that of an older figure, does not.
 """
 
 from collections.abc import Sequence
