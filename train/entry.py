@@ -32,7 +32,7 @@ def write_run_record(
     output_dir: Path,
     stage: str,
     settings: dict[str, Any],
-    ontology: PhenotypeOntology,
+    ontology: PhenotypeOntology | None = None,
     data: dict[str, Any] | None = None,
     *,
     num_steps: int,
@@ -41,9 +41,9 @@ def write_run_record(
 
     Args:
         output_dir: The model folder.
-        stage: "stage1" or "stage2".
+        stage: "stage1", "stage2" or "detector".
         settings: Every field of the run; a valid `--config` file.
-        ontology: The release that was used.
+        ontology: The release that was used, if any was.
         data: Name, revision and row count of the training data.
         num_steps: Optimiser steps that were taken.
     """
@@ -53,8 +53,7 @@ def write_run_record(
         "stage": stage,
         "num_steps": num_steps,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "hpo_release": ontology.release,
-        "hpo_sha256": ontology.sha256,
+        **({"hpo_release": ontology.release, "hpo_sha256": ontology.sha256} if ontology else {}),
         "data": data or {},
         "git_commit": git_commit(),
         "packages": package_versions(),

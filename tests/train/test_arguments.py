@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from phenolip.exceptions import ConfigurationError
-from phenolip.train import stage1, stage2
+from phenolip.train import detector, stage1, stage2
 from phenolip.train.arguments import RunArguments, parse
 
 CONFIGS = sorted((Path(stage1.__file__).parent / "configs").glob("*.yaml"))
@@ -15,6 +15,7 @@ STAGE1 = (
     stage1.KnowledgeEvaluationArguments,
     RunArguments,
 )
+DETECTOR = (detector.DetectorArguments, detector.FigureArguments, RunArguments)
 STAGE2 = (stage2.ModelArguments, stage2.DataArguments, stage2.LossArguments, RunArguments)
 
 
@@ -75,6 +76,8 @@ def test_missing_config_is_named(tmp_path):
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_every_shipped_config_parses(path):
     kinds, extra = (STAGE1, []) if "stage1" in path.name else (STAGE2, ["--data", "x", "--knowledge_encoder", "y"])
+    if "detector" in path.name:
+        kinds, extra = DETECTOR, ["--data", "x"]
     parsed = parse(kinds, ["--config", str(path), *extra], description="x")
     assert {"output_dir"} <= set(yaml.safe_load(path.read_text())) <= {key for part in parsed for key in vars(part)}
     assert path.read_text().startswith("#") and len(path.read_text().splitlines()) < 60
