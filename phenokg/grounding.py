@@ -33,7 +33,7 @@ _FRAME = frozenset(
     for word in """image images figure picture view scan section slice panel photograph show showing demonstrate
     demonstrating depict depicting reveal revealing display displaying illustrate indicate present visible seen
     appear appearance patient case finding findings consistent include including area region evidence note
-    identified marked arrow arrows within along between near taken obtained using can also""".split()
+    identified marked arrow arrows side sided within along between near taken obtained using can also""".split()
 )
 
 

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from phenolip.ontology import load_ontology
 from phenolip.phenokg.backends.openai_compatible import OpenAICompatibleChat
+from phenolip.phenokg.link_phenotypes import PhenotypeLinker
 
 LICENSE = """<permissions><license xlink:href="http://creativecommons.org/licenses/by/4.0/"><p>CC BY</p></license>
 </permissions>"""
@@ -54,6 +56,18 @@ class Corpus:
 def corpus(tmp_path):
     """An empty one, below the test's folder."""
     return Corpus(tmp_path / "articles")
+
+
+@pytest.fixture(scope="session")
+def release():
+    """The installed ontology."""
+    return load_ontology()
+
+
+@pytest.fixture(scope="session")
+def release_linker(release):
+    """The linker of `release`; read it only."""
+    return PhenotypeLinker(release)
 
 
 class ChatServer:
