@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phenolip.exceptions import ConfigurationError, DataError
-from phenolip.provenance import write_json
+from phenolip.whole_files import whole_file
 
 DEFAULT_HEAD = "medical_head.json"
 _MAX_BYTES = 1_000_000
@@ -67,9 +67,12 @@ def load_head(path: str | Path | None = None) -> MedicalHead:
 
 
 def save_head(head: MedicalHead, path: str | Path) -> None:
-    """Writes a head as JSON, weights to six digits."""
-    rounded = [float(f"{weight:.6g}") for weight in head.weights]
-    write_json(path, msgspec.to_builtins(head) | {"weights": rounded})
+    """Writes a head as JSON that a person can read, but for the weights: six digits each, in one line."""
+    row = msgspec.to_builtins(head) | {"weights": []}
+    text = msgspec.json.format(msgspec.json.encode(row), indent=2).decode()
+    weights = ", ".join(f"{weight:.6g}" for weight in head.weights)
+    with whole_file(path, "w") as file:
+        file.write(text.replace('"weights": []', f'"weights": [{weights}]', 1) + "\n")
 
 
 def score_images(features: NDArray[np.floating], head: MedicalHead) -> NDArray[np.float64]:
