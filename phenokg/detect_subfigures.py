@@ -1,8 +1,8 @@
 """Image files -> boxes of their subfigures, by a back end that is looked up by its name.
 
 A back end is a module with `load_detector(config)`, which gives a function from RGB images to lists of boxes (left,
-top, right, bottom; whole pixels, right and bottom exclusive) in reading order: one box of the whole image where there are
-no parts.
+top, right, bottom; whole pixels, right and bottom exclusive) in reading order: one box of the whole image where there
+are no parts.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

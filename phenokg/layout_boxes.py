@@ -1,61 +1,98 @@
 """Parts of a cut figure -> boxes of the images in them.
 
 A part ends at its gutters. Inside it, lines in the colour of the figure's gutters are page, up to where the image
-begins. If the image begins there with a straight edge, that is its box. If not (a scan whose black margin lies on a black
-page), nobody can see where it ends: then it reaches as far as a straight edge of another image in line with it, else to
-the middle of the gutter.
+begins; a letter that stands alone before it is its label. If the image begins there with a straight edge, that is its
+box. If not (a scan whose black margin lies on a black page), nobody can see where it ends: then it reaches as far as a
+straight edge of another image in line with it, else to the middle of the gutter.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phenolip.phenokg.layout_cuts import FIGURE_EDGE, SEAM, Cut, FigureMaps, Part, Region
+from phenolip.phenokg.layout_islands import find_islands
 from phenolip.phenokg.records import PixelBox
 
-_PAGE_SHARE = 0.97  # of a line of page; the rest is a label or noise
+_PAGE_SHARE = 0.97  # of a line of page; the rest is noise
 _INK_PX = 4  # that no line of page has more of, in a part that is empty but for a small image
 _FIRM_SHARE = 0.5  # of a straight edge that differs from the page
 _MAX_GROWTH = 0.35  # of the visible side: what a margin may add
 _MIN_SIDE_PX = 8
+_LABEL_DEPTH = 0.25  # how far into a part a label beside an image reaches
+_LABEL_SHARE = 0.4  # of the side beside it that a label takes up
 
 
 def boxes_of_parts(maps: FigureMaps, parts: Sequence[Part], cuts: Sequence[Cut]) -> list[PixelBox]:
     """The boxes, in no particular order, of which no two overlap; the whole figure where it is not cut."""
     whole = (0, 0, *maps.size)
     if len(parts) < 2:
-        return [whole]
-    colours = sorted({cut.kind for cut in cuts if cut.kind != SEAM})
-    seen = [found for found in (_visible(maps, part, colours) for part in parts) if found is not None]
-    return [_grown(one, seen) for one in seen] or [whole]
+        return find_islands(maps, whole) or [whole]
+    gutters = {cut.kind for cut in cuts if cut.kind != SEAM}
+    seen = [found for found in (_visible(maps, part, gutters) for part in parts) if found is not None]
+    boxes = [find_islands(maps, one[1]) or [_grown(one, seen)] for one in seen]
+    return [box for several in boxes for box in several] or [whole]
 
 
 _Visible = tuple[Part, Region, list[bool]]
 
 
-def _visible(maps: FigureMaps, part: Part, colours: Sequence[int]) -> _Visible | None:
+def _visible(maps: FigureMaps, part: Part, gutters: Collection[int]) -> _Visible | None:
     """What is seen of the image in a part, and which of its sides are straight edges; None for an empty part."""
     box = [side.edge for side in part.sides]
     firm = [True] * 4
-    for largest_share in (1.0, _PAGE_SHARE):
+    for largest_share in (1.0, _PAGE_SHARE, _PAGE_SHARE):
         for number in (0, 2, 1, 3):
             axis, side = number % 2, part.sides[number]
-            if side.kind == SEAM or not colours:
+            if side.kind == SEAM:
                 continue
-            length = box[3 - axis] - box[1 - axis]
-            shares = maps.colour_shares(tuple(box), axis)[colours]  # (colours, lines)
+            shares = maps.colour_shares(tuple(box), axis)  # (colours, lines)
             shares = shares[:, ::-1] if number > 1 else shares  # from the side inward
-            shares = shares[shares[:, 0].argmax()]
-            content = np.flatnonzero(shares < min(largest_share, 1 - _INK_PX / max(length, 4 * _INK_PX)))
-            if not len(content):
+            page = int(shares[:, 0].argmax())
+            length = box[3 - axis] - box[1 - axis]
+            is_page = shares[page] >= min(largest_share, 1 - _INK_PX / max(length, 4 * _INK_PX))
+            if is_page.all():
                 return None
-            first = int(content[0])
-            is_cut_off = first > 0 or side.kind != FIGURE_EDGE
-            firm[number] = not is_cut_off or 1 - float(shares[first : first + 2].min()) >= _FIRM_SHARE
+            first = int(is_page.argmin())
+            if largest_share < 1 and page in gutters:
+                first = _behind_label(maps, box, number, is_page, first)
+            is_straight = 1 - float(shares[page, first : first + 2].min()) >= _FIRM_SHARE
+            if page not in gutters and not is_straight:
+                first = 0  # in a colour that no gutter has, this is the image's own margin
+            is_whole = first == 0 and (side.kind == FIGURE_EDGE or page not in gutters)
+            firm[number] = is_whole or is_straight
             box[number] += -first if number > 1 else first
     if min(box[2] - box[0], box[3] - box[1]) < _MIN_SIDE_PX:
         return None
     return part, tuple(box), firm
+
+
+def _behind_label(maps: FigureMaps, box: list[int], number: int, is_page: NDArray[np.bool_], first: int) -> int:
+    """Where content begins behind a label; where it begins at all if there is none.
+
+    Args:
+        maps: Of the figure.
+        box: What is looked at.
+        number: Side of the box from which lines are counted.
+        is_page: Of each line, from that side inward.
+        first: First line of content.
+    """
+    axis, num_lines = number % 2, len(is_page)
+    depth = int(_LABEL_DEPTH * num_lines)
+    end = first + int(is_page[first : first + depth].argmax())  # first line of page behind it
+    if end == first:
+        return first
+    behind = end + int(is_page[end:].argmin())
+    if is_page[behind] or behind > first + depth:
+        return first
+    label = list(box)
+    lines = (box[axis + 2] - end, box[axis + 2] - first) if number > 1 else (box[axis] + first, box[axis] + end)
+    label[axis], label[axis + 2] = lines
+    across = maps.colour_shares(tuple(label), 1 - axis).max(axis=0)
+    inked = np.flatnonzero(across < _PAGE_SHARE)
+    is_short = not len(inked) or inked[-1] + 1 - inked[0] <= _LABEL_SHARE * len(across)
+    return behind if is_short else first
 
 
 def _grown(one: _Visible, seen: Sequence[_Visible]) -> PixelBox:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phenolip.phenokg.separator_features import Line, Places, Style, find_places
-from phenolip.phenokg.separator_maps import SeparatorMaps, find_page_level, make_maps
+from phenolip.phenokg.separator_maps import SeparatorMaps, colour_mask, find_page_level, make_maps
 from phenolip.phenokg.separator_scores import SeparatorScorer
 
 #: Marks of a side beside the places in `COLOURS`.
@@ -74,11 +74,11 @@ class FigureMaps:
     """
 
     def __init__(self, grey: NDArray[np.uint8]) -> None:
-        page = find_page_level(grey)
+        self._grey, self._page = grey, find_page_level(grey)
         self.size = grey.shape[1], grey.shape[0]
         self._maps: tuple[SeparatorMaps, SeparatorMaps] = (
-            make_maps(grey, page),
-            make_maps(np.ascontiguousarray(grey.T), page),
+            make_maps(grey, self._page),
+            make_maps(np.ascontiguousarray(grey.T), self._page),
         )
 
     def places(self, region: Region, axis: int, style: Style) -> Places | None:
@@ -89,6 +89,10 @@ class FigureMaps:
     def colour_shares(self, region: Region, axis: int) -> NDArray[np.float32]:
         """The share of each colour in each line across a region; (colours, lines)."""
         return self._maps[axis].colour_shares(region[1 - axis], region[3 - axis], region[axis], region[axis + 2])
+
+    def has_colour(self, region: Region, colour: int) -> NDArray[np.bool_]:
+        """Which pixels of a region have one of `COLOURS`, by its place; (height, width)."""
+        return colour_mask(self._grey[region[1] : region[3], region[0] : region[2]], colour, self._page)
 
     def without_margins(self, region: Region) -> Region:
         """A region without lines of one colour at its sides; the region where it is blank."""

@@ -1,7 +1,7 @@
 """Subfigures by the layout of the page alone: gutters, borders and seams of any colour. No model to download.
 
-A figure is cut in two and in two again where a separator is surest (`layout_cuts`), after which each part gives the box
-of its image (`layout_boxes`).
+A figure is cut in two and in two again where a separator is surest (`layout_cuts`), after which each part gives the
+box of its image (`layout_boxes`).
 """
 
 from collections.abc import Callable, Sequence

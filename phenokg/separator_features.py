@@ -229,7 +229,7 @@ def _spread(traits: Traits) -> Floats:
 
 
 def _unlikeness(traits: Traits) -> list[Floats]:
-    """For each of `LAGS_PX`, at x: 1 - correlation of column x and the one so far before it; 0 where both are blank."""
+    """For each of `LAGS_PX`, at x: 1 - correlation of column x and the one so far before it; 0 if both are blank."""
     mean, spread = traits["mean"], _spread(traits)
     found = []
     for lag in LAGS_PX:

@@ -113,6 +113,15 @@ def find_page_level(grey: NDArray[np.uint8]) -> int:
     return -1
 
 
+def colour_mask(grey: NDArray[np.uint8], colour: int, page: int) -> NDArray[np.bool_]:
+    """Which pixels have one of `COLOURS`, by its place; `page` is that of `make_maps`."""
+    if COLOURS[colour] == "white":
+        return grey >= _WHITE_FROM
+    if COLOURS[colour] == "black":
+        return grey <= _BLACK_TO
+    return _difference(grey, np.uint8(page)) <= _PAGE_WITHIN if page >= 0 else np.zeros(grey.shape, bool)
+
+
 def _masks(
     grey: NDArray[np.uint8], change: NDArray[np.uint8], above: NDArray[np.uint8], page: int
 ) -> Iterator[NDArray[np.bool_]]:
@@ -145,12 +154,7 @@ def _masks(
     yield _cleared(bright, width, 1, 1)
     yield _cleared(dark, width, 1, 1)
     yield _difference(flat, np.concatenate([above, flat[:-width]])) <= _SMOOTH
-    yield flat >= _WHITE_FROM
-    yield flat <= _BLACK_TO
-    if page < 0:
-        yield np.zeros(len(flat), bool)
-    else:
-        yield _difference(flat, np.uint8(page)) <= _PAGE_WITHIN
+    yield from (colour_mask(flat, colour, page) for colour in range(len(COLOURS)))
 
 
 def _cleared(flat: NDArray[np.bool_], width: int, left: int, right: int) -> NDArray[np.bool_]:

@@ -1,0 +1,67 @@
+"""Images that no straight line through the whole figure parts, such as five around a middle: islands in a page.
+
+Below 1 % of real layouts. Every island must fill its rectangle's four edges, so that no photograph falls into islands.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from phenolip.phenokg.layout_cuts import FigureMaps, Region
+from phenolip.phenokg.records import PixelBox
+from phenolip.phenokg.separator_features import MIN_PART_PX
+from phenolip.phenokg.separator_maps import COLOURS
+
+_STEP_PX = 2  # page is looked for in squares of this side: a gutter of three pixels still shows
+_MIN_ISLANDS = 4  # fewer are always parted by a straight line
+_MIN_SIDE_PX = 4 * MIN_PART_PX  # of a region
+_PAGE_SHARES = 0.01, 0.5  # of the region, that is page
+_RIM_SHARE = 0.6  # of an edge that is no page
+
+
+def find_islands(maps: FigureMaps, region: Region) -> list[PixelBox]:
+    """Boxes of at least four images in a page of one colour; none where the region does not look like that."""
+    left, top, right, bottom = region
+    width, height = (right - left) // _STEP_PX * _STEP_PX, (bottom - top) // _STEP_PX * _STEP_PX
+    if min(width, height) < _MIN_SIDE_PX:
+        return []
+    for colour in range(len(COLOURS)):
+        is_page = maps.has_colour((left, top, left + width, top + height), colour)
+        squares = is_page.reshape(height // _STEP_PX, _STEP_PX, width // _STEP_PX, _STEP_PX).all(axis=(1, 3))
+        if not _PAGE_SHARES[0] <= squares.mean() <= _PAGE_SHARES[1]:
+            continue
+        boxes = _islands(~squares)
+        if boxes:
+            shift = np.array([left, top, left, top])
+            return [tuple(box) for box in (np.array(boxes) * _STEP_PX + shift).tolist()]
+    return []
+
+
+def _islands(ink: NDArray[np.bool_]) -> list[PixelBox]:
+    labels, _ = ndimage.label(ink)
+    boxes: list[PixelBox] = []
+    found = [(x.start, y.start, x.stop, y.stop) for y, x in ndimage.find_objects(labels)]
+    for box in sorted(found, key=lambda box: (box[0] - box[2]) * (box[3] - box[1])):  # the largest first
+        if min(box[2] - box[0], box[3] - box[1]) < MIN_PART_PX // _STEP_PX:
+            continue
+        if any(_is_inside(box, other) for other in boxes):
+            continue
+        if any(_overlap(box, other) for other in boxes) or not _fills_its_edges(ink, box):
+            return []
+        boxes.append(box)
+    covered = sum((box[2] - box[0]) * (box[3] - box[1]) for box in boxes)
+    return boxes if len(boxes) >= _MIN_ISLANDS and covered >= ink.size / 2 else []
+
+
+def _is_inside(box: PixelBox, other: PixelBox) -> bool:
+    return other[0] <= box[0] and other[1] <= box[1] and box[2] <= other[2] and box[3] <= other[3]
+
+
+def _overlap(box: PixelBox, other: PixelBox) -> bool:
+    return box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]
+
+
+def _fills_its_edges(ink: NDArray[np.bool_], box: PixelBox) -> bool:
+    inner = ink[box[1] : box[3], box[0] : box[2]]
+    edges = (inner[:2].any(0), inner[-2:].any(0), inner[:, :2].any(1), inner[:, -2:].any(1))
+    return all(edge.mean() >= _RIM_SHARE for edge in edges)
