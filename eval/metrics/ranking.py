@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 CHUNK_SCORES = 2**24  # scores held at a time: 64 MiB of float32
+_COUNTED = 4  # up to so many answers a query, counting what is above each is cheaper than finding thresholds
+_BLOCK_SCORES = 2**18  # scores compared at a time: 1 MiB, which a core's cache holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,48 @@ def expected_hit_and_recall(scores: NDArray, relevant: NDArray, ks: Sequence[int
     return hits, recalls
 
 
+def counted_hit_and_recall(scores: NDArray, relevant: NDArray, ks: Sequence[int]) -> tuple[NDArray, NDArray]:
+    """`expected_hit_and_recall` for few answers a query, from the rank of each answer; no score is sorted.
+
+    Let g be the number of scores above that of an answer, and e of those equal to it, its own included. A random order
+    of the e puts it within the first k with probability min(max((k - g) / e, 0), 1); the recall is the mean over the
+    answers. At most one group of equal scores straddles rank k, and the hit follows from its answers as there.
+
+    Args:
+        scores: Larger is better; no NaN.
+        relevant: Distinct columns of the answers; -1 fills up rows with fewer than R, and no row is all -1.
+        ks: Cutoffs, each at least 1.
+
+    Shapes (Q queries, M candidates, R answers, K cutoffs):
+        scores: (Q, M). relevant: (Q, R). returns: two of (Q, K), float64.
+
+    Example:
+        >>> hit, recall = counted_hit_and_recall(np.array([[0.5, 0.5, 0.1]]), np.array([[0, 2]]), [1, 2])
+        >>> hit.tolist(), recall.tolist()
+        ([[0.5, 1.0]], [[0.25, 0.5]])
+    """
+    known = relevant >= 0
+    found = np.take_along_axis(scores, np.maximum(relevant, 0), axis=1)  # (Q, R)
+    above, tied = np.empty(relevant.shape, np.int64), np.empty(relevant.shape, np.int64)
+    block = max(1, _BLOCK_SCORES // scores.shape[1])
+    for start in range(0, len(scores), block):
+        rows = slice(start, start + block)
+        for column in range(relevant.shape[1]):
+            own = found[rows, column, None]
+            above[rows, column] = np.count_nonzero(scores[rows] > own, axis=1)
+            tied[rows, column] = np.count_nonzero(scores[rows] == own, axis=1)
+    depths = np.minimum(np.asarray(ks), scores.shape[1])[:, None]  # (K, 1)
+    places = np.clip(depths - above[:, None, :], 0, tied[:, None, :])  # (Q, K, R): of its group within the first k
+    inside = known[:, None, :] * places / tied[:, None, :]
+    recalls = inside.sum(axis=2) / known.sum(axis=1)[:, None]
+    straddles = (inside > 0) & (inside < 1)
+    # The group that straddles rank k is the same for all its answers: the largest stands for it.
+    num_tied = np.where(straddles, tied[:, None, :], 1).max(axis=2)
+    num_places = np.where(straddles, places, 0).max(axis=2)
+    misses = miss_probability(num_tied, straddles.sum(axis=2), num_places)
+    return np.where((inside == 1).any(axis=2), 1.0, 1.0 - misses), recalls
+
+
 def rank_candidates(
     queries: Any,
     candidates: Any,
@@ -123,9 +167,9 @@ def rank_candidates(
     num_queries, num_candidates = queries.shape[0], candidates.shape[0]
     has_duplicates = False
     if not _is_sparse(candidates):
-        distinct, inverse = np.unique(candidates, axis=0, return_inverse=True)
-        has_duplicates = len(distinct) < num_candidates
-        candidates = distinct if has_duplicates else candidates
+        firsts, inverse = _distinct_rows(candidates)
+        has_duplicates = len(firsts) < num_candidates
+        candidates = candidates[firsts] if has_duplicates else candidates
     chunk_rows = chunk_rows or max(1, CHUNK_SCORES // num_candidates)
     hits, recalls = np.empty((num_queries, len(ks))), np.empty((num_queries, len(ks)))
     for start in range(0, num_queries, chunk_rows):
@@ -134,15 +178,43 @@ def rank_candidates(
         if _is_sparse(scores):
             scores = scores.toarray()
         if has_duplicates:
-            scores = scores[:, inverse.ravel()]
-        mask = np.zeros(scores.shape, bool)
-        for row, columns in enumerate(relevant[rows]):
-            mask[row, columns] = True
-        hits[rows], recalls[rows] = expected_hit_and_recall(scores, mask, ks)
+            scores = scores[:, inverse]
+        hits[rows], recalls[rows] = _hit_and_recall(scores, relevant[rows], ks)
     num_relevant = np.array([len(columns) for columns in relevant])[:, None]
     depths = np.minimum(np.asarray(ks), num_candidates)[None, :]
     chance_hits = 1.0 - miss_probability(num_candidates, num_relevant, depths)
     return RankingValues(hits, recalls, chance_hits, np.broadcast_to(depths / num_candidates, hits.shape))
+
+
+def _hit_and_recall(scores: NDArray, relevant: Sequence[NDArray], ks: Sequence[int]) -> tuple[NDArray, NDArray]:
+    """By whichever way is cheaper; both are exact."""
+    most = max(map(len, relevant))
+    if most <= _COUNTED:
+        columns = np.full((len(relevant), most), -1)
+        for row, answers in enumerate(relevant):
+            columns[row, : len(answers)] = answers
+        return counted_hit_and_recall(scores, columns, ks)
+    mask = np.zeros(scores.shape, bool)
+    for row, answers in enumerate(relevant):
+        mask[row, answers] = True
+    return expected_hit_and_recall(scores, mask, ks)
+
+
+def _distinct_rows(embeds: NDArray) -> tuple[NDArray, NDArray]:
+    """Row where each distinct row first occurs, and for each row its place among those (N,).
+
+    Rows are told apart by a 64-bit hash; should two that differ share one, all rows are compared in full.
+    """
+    embeds = np.ascontiguousarray(embeds) + np.float32(0)  # minus zero becomes zero
+    bits = embeds.view(np.uint32)
+    weights = np.random.default_rng(0).integers(1, 2**63, embeds.shape[1], np.uint64) * np.uint64(2) + np.uint64(1)
+    hashes = np.empty(len(embeds), np.uint64)
+    for start in range(0, len(embeds), 4096):
+        hashes[start : start + 4096] = (bits[start : start + 4096] * weights).sum(axis=1)  # wraps, as it should
+    _, firsts, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+    if len(firsts) < len(embeds) and not np.array_equal(embeds[firsts][inverse].view(np.uint32), bits):
+        _, firsts, inverse = np.unique(embeds, axis=0, return_index=True, return_inverse=True)
+    return firsts, inverse.ravel()
 
 
 def _is_sparse(embeds: Any) -> bool:

@@ -5,7 +5,13 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from phenolip.eval.metrics.ranking import expected_hit_and_recall, miss_probability, rank_candidates
+from phenolip.eval.metrics import ranking
+from phenolip.eval.metrics.ranking import (
+    counted_hit_and_recall,
+    expected_hit_and_recall,
+    miss_probability,
+    rank_candidates,
+)
 
 KS = [1, 2, 3, 5, 9]
 
@@ -32,6 +38,46 @@ def test_ties_equal_the_mean_over_all_permutations(seed):
         hit, recall = brute_force(scores[0], relevant[0], k)
         assert hits[0, column] == pytest.approx(hit, abs=1e-12)
         assert recalls[0, column] == pytest.approx(recall, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_counting_equals_thresholds_and_all_permutations(seed, monkeypatch):
+    rng = np.random.default_rng(seed)
+    monkeypatch.setattr(ranking, "_BLOCK_SCORES", 13)
+    scores = rng.integers(0, 3, size=(9, 6)).astype(np.float32)
+    sizes = rng.integers(1, 5, size=9)
+    answers = [rng.choice(6, size, replace=False) for size in sizes]
+    columns, mask = np.full((9, 4), -1), np.zeros((9, 6), bool)
+    for row, chosen in enumerate(answers):
+        columns[row, : len(chosen)], mask[row, chosen] = chosen, True
+    hits, recalls = counted_hit_and_recall(scores, columns, KS)
+    for got, wanted in zip((hits, recalls), expected_hit_and_recall(scores, mask, KS), strict=True):
+        np.testing.assert_allclose(got, wanted, atol=1e-12)
+    assert (hits[0, 1], recalls[0, 1]) == pytest.approx(brute_force(scores[0], mask[0], 2), abs=1e-12)
+
+
+def test_few_and_many_answers_may_stand_in_one_problem(problem):
+    queries, candidates, relevant = problem
+    mixed = [np.arange(12) if row % 3 == 0 else columns for row, columns in enumerate(relevant)]
+    together = rank_candidates(queries, candidates, mixed, KS, chunk_rows=2)
+    for row in range(len(queries)):
+        alone = rank_candidates(queries[row : row + 1], candidates, [mixed[row]], KS)
+        np.testing.assert_allclose(together.hits[row], alone.hits[0], atol=1e-12)
+        np.testing.assert_allclose(together.recalls[row], alone.recalls[0], atol=1e-12)
+
+
+def test_distinct_rows_also_where_hashes_clash(monkeypatch):
+    rows = np.array([[1, 0], [0, 1], [1, -0.0], [0, 1], [2, 2]], np.float32)
+    for clash in (False, True):
+        if clash:
+
+            class Zeros:
+                integers = staticmethod(lambda low, high, size, kind: np.full(size, 2**63, kind))
+
+            monkeypatch.setattr(ranking.np.random, "default_rng", lambda seed: Zeros)
+        firsts, inverse = ranking._distinct_rows(rows)
+        assert sorted(firsts) == [0, 1, 4]
+        np.testing.assert_array_equal(rows[firsts][inverse], rows)
 
 
 def test_constant_scores_give_chance_in_closed_form():
