@@ -91,7 +91,7 @@ def open_bench_source(
         bad_rows_path: Where those are listed.
         media: Folder of the articles, if moved since the build.
     """
-    if read_manifest(Path(data)) is not None:
+    if _is_build(data):
         return _from_build(KgBuild(data, media=media), str(data), split, ontology)
     pairs, report = load_pairs_with_report(
         data, split=split, ontology=ontology, max_bad_fraction=max_bad_fraction, bad_rows_path=bad_rows_path
@@ -114,11 +114,15 @@ def read_training_table(
     data: str | Path, *, split: str | None, ontology: PhenotypeOntology, max_bad_fraction: float = 0.01
 ) -> AuditedTable:
     """Rows that were trained on, as they are compared; of a build, those of every split unless one is named."""
-    if read_manifest(Path(data)) is not None:
+    if _is_build(data):
         chosen = [pair for pair in KgBuild(data).pairs() if split in (None, pair.split)]
         return _build_table(chosen, str(data), Path())
     pairs, report = load_pairs_with_report(data, split=split, ontology=ontology, max_bad_fraction=max_bad_fraction)
     return AuditedTable.read(pairs, report.source)
+
+
+def _is_build(data: str | Path) -> bool:
+    return Path(data).is_dir() and read_manifest(Path(data)) is not None
 
 
 # Builds -------------------------------------------------------------------------------------------------------------
@@ -200,7 +204,7 @@ def _build_table(pairs: list[FigurePair], name: str, media: Path) -> AuditedTabl
 
 
 def _loaded(row: Mapping[str, Any], facts: Mapping[str, Any]) -> Candidate:
-    texts = {name: str(facts[name]).strip() for name in ATTRIBUTION if facts.get(name) not in (None, "")}
+    texts = {name: str(facts[name]).strip() for name in ATTRIBUTION if facts.get(name) is not None}
     return Candidate(
         row["row_id"],
         row["group_id"],
@@ -208,7 +212,7 @@ def _loaded(row: Mapping[str, Any], facts: Mapping[str, Any]) -> Candidate:
         tuple(row["hpo_ids"]),
         row["sha256"],
         _stated_spans(row["caption"], facts.get("phenotypes")),
-        texts,
+        {name: text for name, text in texts.items() if text},
     )
 
 

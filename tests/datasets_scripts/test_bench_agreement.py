@@ -38,9 +38,9 @@ def test_two_simulated_reviewers_give_the_kappa_of_the_closed_form(p_right, erro
 
 def test_intervals_cover_the_closed_form():
     case, groups = (0.8, (0.05, 0.1), (0.04, 0.08)), np.arange(200)
-    found = [agreement(simulated(200, *case, seed), 3, groups, num_resamples=200, seed=seed) for seed in range(100)]
+    found = [agreement(simulated(200, *case, seed), 3, groups, num_resamples=200, seed=seed) for seed in range(60)]
     covered = sum(one.ci95[0] <= closed_form(*case) <= one.ci95[1] for one in found)
-    assert covered >= 87  # of 100 intervals of 95 %: all but once in 1000
+    assert covered >= 50  # of 60 intervals of 95 %: all but once in 1000
     widths = [one.ci95[1] - one.ci95[0] for one in found]
     assert np.mean(widths) == pytest.approx(3.92 * np.std([one.kappa for one in found]), rel=0.2)
 
@@ -71,10 +71,10 @@ def test_fleiss_is_that_of_his_example():
 
 def test_questions_of_one_article_are_resampled_together():
     codes = simulated(100, 0.7, (0.1, 0.1), (0.0, 0.0))
-    alone = agreement(codes, 3, np.arange(100), num_resamples=4000)
+    alone = agreement(codes, 3, np.arange(100), num_resamples=1500)
     fourfold = np.repeat(codes, 4, axis=0)  # the same answer four times in each article says no more than once
-    together = agreement(fourfold, 3, np.repeat(np.arange(100), 4), num_resamples=4000)
-    apart = agreement(fourfold, 3, np.arange(400), num_resamples=4000)
+    together = agreement(fourfold, 3, np.repeat(np.arange(100), 4), num_resamples=1500)
+    apart = agreement(fourfold, 3, np.arange(400), num_resamples=1500)
     width = {name: found.ci95[1] - found.ci95[0] for name, found in locals().items() if hasattr(found, "ci95")}
     assert alone.kappa == pytest.approx(together.kappa) and width["together"] == pytest.approx(width["alone"])
     assert width["apart"] == pytest.approx(width["alone"] / 2, rel=0.15)
