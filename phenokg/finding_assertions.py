@@ -5,6 +5,7 @@ other ("atelectasis versus infiltrate"), and sees today what an earlier illness 
 disease").
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from phenolip.phenokg.assertions import find_assertions
@@ -68,11 +69,11 @@ def _begins_with_normal(words: Sequence[str], separators: Sequence[Separator], v
 
 def _weighed_against(place: int, separators: Sequence[Separator], mentions: Sequence[tuple[int, ...]]) -> list[int]:
     """The findings on both sides of a "versus"; no comma parts them from it."""
-    before = [number for number, places in enumerate(mentions) if places[-1] < place]
-    after = [number for number, places in enumerate(mentions) if places[0] > place]
-    sides = []
-    if before and max(separators[mentions[before[-1]][-1] + 1 : place + 1]) < Separator.COMMA:
-        sides.append(before[-1])
-    if after and max(separators[place + 1 : mentions[after[0]][0] + 1]) < Separator.COMMA:
-        sides.append(after[0])
+    after = bisect_left(mentions, (place,))
+    before, sides = after - 1, []
+    if before >= 0 and mentions[before][-1] < place:
+        if max(separators[mentions[before][-1] + 1 : place + 1]) < Separator.COMMA:
+            sides.append(before)
+    if after < len(mentions) and max(separators[place + 1 : mentions[after][0] + 1]) < Separator.COMMA:
+        sides.append(after)
     return sides

@@ -43,6 +43,7 @@ _ADJOINS = frozenset("adjacent associated underlying accompanying superimposed c
 _FILLERS = frozenset("a an the some any its both there noted seen again".split())
 _SIDELESS = frozenset(("heart", "abdomen"))
 _ALIKE = frozenset((("bone", "spine"), ("spine", "bone")))
+_MAX_SENTENCE_WORDS = 120  # those of the matcher
 _MAX_BETWEEN = 6  # words between a modifier and its finding
 _LOCATES = frozenset(("side", "region"))
 
@@ -109,7 +110,7 @@ def attach_modifiers(
     attached: list[list[Modifier]] = [[] for _ in mentions]
     if not mentions or not modifiers:
         return attached
-    stops = [place for place, kind in enumerate(worded.kinds) if kind == Separator.STOP]
+    stops = _sentence_ends(worded)
     by_sentence: dict[int, tuple[list[int], list[FoundModifier]]] = {}
     for number, mention in enumerate(mentions):
         by_sentence.setdefault(bisect_left(stops, mention.places[0] + 1), ([], []))[0].append(number)
@@ -121,6 +122,16 @@ def attach_modifiers(
         if of_sentence:
             _Sentence(worded, words, mentions, kinds, numbers, of_sentence, attached).attach()
     return attached
+
+
+def _sentence_ends(worded: WordedText) -> list[int]:
+    """Where sentences end; a text without a full stop is cut, which keeps the time linear."""
+    ends, first = [], 0
+    for place, kind in enumerate(worded.kinds):
+        if kind == Separator.STOP or place - first >= _MAX_SENTENCE_WORDS:
+            ends.append(place)
+            first = place
+    return ends
 
 
 class _Sentence:
