@@ -75,4 +75,4 @@ def wilson_share(count: int, n: int) -> Share:
     share, spread = count / n, _Z * _Z / n
     middle = (share + spread / 2) / (1 + spread)
     reach = _Z * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
-    return Share(share, max(0.0, middle - reach), min(1.0, middle + reach), n)
+    return Share(share, min(share, max(0.0, middle - reach)), max(share, min(1.0, middle + reach)), n)

@@ -113,7 +113,7 @@ class FeatureStore:
         missing = set(places)
         for path in self._parts():
             table = _read_part(path)
-            rows = np.stack(table["features"].to_numpy(zero_copy_only=False))
+            rows = table["features"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)  # (R, D)
             if features is None:
                 features = np.empty((len(hashes), rows.shape[1]), np.float32)
             for row, sha256 in zip(rows, table["sha256"].to_pylist(), strict=True):
@@ -199,8 +199,8 @@ def _named(error: Exception, file: ImageFile) -> str:
     return str(error).replace("the image", file.path[:80], 1)
 
 
-def _read_part(path: Path, columns: list[str] | None = None) -> pa.Table:
+def _read_part(path: Path, columns: Sequence[str] = ("sha256", "features")) -> pa.Table:
     try:
-        return pq.read_table(path, columns=columns)
+        return pq.read_table(path, columns=list(columns))
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path} cannot be read: {' '.join(str(error).split())}; delete it and run again.") from None

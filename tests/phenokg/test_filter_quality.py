@@ -18,7 +18,7 @@ def test_shares_of_a_small_table():
 
 
 def test_the_interval_solves_the_equation_that_defines_it():
-    for count, n in ((0, 5), (3, 7), (90, 100), (40, 40)):
+    for count, n in ((0, 5), (3, 7), (90, 100), (40, 40), (51, 51)):
         share = wilson_share(count, n)
         for end in (share.low, share.high):
             if 0 < end < 1:  # |share - end| is 1.96 standard errors at `end`

@@ -4,6 +4,8 @@ import hashlib
 import os
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -74,6 +76,9 @@ def test_features_that_are_not_there(tmp_path, folder):
     (store.folder / "part-00001.parquet").write_bytes(b"torn")
     with pytest.raises(DataError, match="part-00001.parquet cannot be read: .* delete it and run again"):
         list(store.add(files(folder, "2.png"), Counting().tower))
+    pq.write_table(pa.table({"name": ["a"]}), store.folder / "part-00001.parquet")
+    with pytest.raises(DataError, match="part-00001.parquet cannot be read: No match"):
+        store.load(["ab"])
     with pytest.raises(DataError, match="`fingerprint` must be 8 to 64 hexadecimal digits, got '../out'"):
         FeatureStore(tmp_path, "../out")
 
