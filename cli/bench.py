@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     freeze.add_argument("--output", metavar="BENCH", required=True, help="new folder of the benchmark")
     build.add_argument("--version", metavar="X.Y.Z", help="freeze what is merged as this version")
     build.add_argument("--bench", metavar="BENCH", help="folder of the frozen benchmark (DIR/bench-X.Y.Z)")
-    for command in (build, draw, merge, freeze):
+    for command in (build, draw, merge):
         command.add_argument("--hpo", metavar="PATH", help="hp.obo or hp.json (the installed release)")
 
 
@@ -139,7 +139,7 @@ def _merge(args: argparse.Namespace) -> int:
 
 
 def _freeze(args: argparse.Namespace) -> int:
-    facts = freeze_bench(args.folder, args.version, args.output, ontology=load_ontology(args.hpo))
+    facts = freeze_bench(args.folder, args.version, args.output)
     sys.stdout.write(
         f"Frozen: version {facts['version']}, {facts['num_rows']:,} rows, {facts['num_phenotypes']:,} phenotypes, "
         f"SHA-256 {facts['data_revision'][:16]}. Next: phenolip eval --model MODEL --task phenobench --data "

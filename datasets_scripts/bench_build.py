@@ -93,6 +93,7 @@ def draw_bench(
         "sheet": hash_of_sheet,
         "pages": pages,
         "source": source.name,
+        "is_divided": source.is_divided,
         "exclude": [str(table) for table in exclude],
         "num_excluded_rows": sum(len(table) for table in training) + len(source.elsewhere or ()),
         "draw": dataclasses.asdict(config),
@@ -120,7 +121,8 @@ def _check_free(folder: BenchFolder) -> None:
     ours = {ROWS, SHEET, REVIEWS, "bad_rows.jsonl"}
     if folder.path.exists() and not folder.path.is_dir():
         raise DataError(f"`output` must be a folder, got the file {folder.path}.")
-    others = sorted({path.name for path in folder.path.glob("*")} - ours)
+    names = {path.name for path in folder.path.glob("*") if path.suffix != ".partial"}  # of a run that was killed
+    others = sorted(names - ours)
     if others:
         raise DataError(f"Folder {folder.path} must be new, empty or of an earlier draw; it holds {others[0]!r}.")
 

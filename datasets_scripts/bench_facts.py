@@ -36,6 +36,12 @@ def facts_by_row(data: str | Path, split: str) -> dict[str, dict[str, Any]]:
     return facts
 
 
+def names_splits(data: str | Path, split: str) -> bool:
+    """Whether a source is divided into splits; a list of images need not be, and is then taken as a whole."""
+    table = _table_file(Path(data), split)
+    return table is None or table.parent.name == split or any("split" in record for record in _read_table(table))
+
+
 def _read_arrow(data: str | Path, split: str) -> Iterator[Mapping[str, Any]]:
     """Columns of Parquet, shards and Hub data: `datasets` has put them into Arrow files, which hold all of them."""
     for file in open_source(data, split).images.cache_files:

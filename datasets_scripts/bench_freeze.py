@@ -15,7 +15,6 @@ from phenolip.datasets_scripts.bench_facts import ATTRIBUTION
 from phenolip.datasets_scripts.bench_folder import AGREEMENT, FROZEN, SPLIT, BenchFolder, read_facts
 from phenolip.datasets_scripts.bench_merge import read_verdicts
 from phenolip.datasets_scripts.features import PHENOBENCH
-from phenolip.datasets_scripts.load import load_pairs
 from phenolip.datasets_scripts.phenokg_card import HPO_LICENSE_URL
 from phenolip.datasets_scripts.tables import (
     MANIFEST,
@@ -26,29 +25,24 @@ from phenolip.datasets_scripts.tables import (
     write_parquet,
 )
 from phenolip.exceptions import ConfigurationError, DataError
-from phenolip.ontology.graph import PhenotypeOntology
-from phenolip.ontology.reader import load_ontology
 from phenolip.provenance import git_commit, package_versions, write_json
 
 #: A row of a frozen benchmark: that of PhenoBench, and under what terms its image may be used.
 FROZEN_ROWS = datasets.Features(
-    {**PHENOBENCH, "sha256": Value("string"), **{name: Value("string") for name in ATTRIBUTION}}
+    {**PHENOBENCH, **{name: Value("string") for name in ("sha256", "group_id", *ATTRIBUTION)}}
 )
 TEMPLATE = "bench_card.md.jinja"
 _WRITER = "phenolip bench freeze"
 _VERSION = re.compile(r"(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})")
 
 
-def freeze_bench(
-    folder: str | Path, version: str, output: str | Path, *, ontology: PhenotypeOntology | None = None
-) -> dict[str, Any]:
+def freeze_bench(folder: str | Path, version: str, output: str | Path) -> dict[str, Any]:
     """Write the kept rows as a benchmark that `phenolip eval --data` and `prepare phenobench --source` read.
 
     Args:
         folder: Working folder whose reviews are merged.
         version: Three numbers, such as "1.0.0".
         output: A new or empty folder.
-        ontology: Release of the draw; None loads the installed one.
 
     Returns:
         The manifest of the benchmark.
@@ -72,7 +66,7 @@ def freeze_bench(
     before = read_facts(bench.path / FROZEN) or {}
     with replaced_folder(output) as temporary:
         write_parquet(_with_images(kept, bench), temporary / "data", SPLIT, FROZEN_ROWS)
-        revision = _revision(temporary / "data", ontology or load_ontology())
+        revision = _revision(rows)
         if before.get(version, revision) != revision:
             raise DataError(f"`version` {version} of {folder} is frozen with other rows; name a higher one.")
         facts = _facts(rows, version, revision, drawn, agreed)
@@ -103,7 +97,7 @@ def _kept_rows(bench: BenchFolder, verdicts: Sequence[Mapping[str, Any]]) -> lis
 def _frozen(row: Mapping[str, Any], right: set[str]) -> dict[str, Any]:
     labels = [pair for pair in zip(row["hpo_ids"], row["phenotypes"], strict=True) if pair[0] in right]
     return {
-        **{name: row[name] for name in ("caption", "sha256", *ATTRIBUTION)},
+        **{name: row[name] for name in ("caption", "sha256", "group_id", *ATTRIBUTION)},
         "hpo_ids": [hpo_id for hpo_id, _ in labels],
         "phenotypes": [name for _, name in labels],
         "source": row["row_id"],
@@ -120,9 +114,11 @@ def _with_images(kept: Sequence[dict[str, Any] | None], bench: BenchFolder) -> I
         yield {**row, "image": {"bytes": image, "path": None}}
 
 
-def _revision(folder: Path, ontology: PhenotypeOntology) -> str:
-    """SHA-256 of the rows as whoever evaluates reads them: reading them is also the test that they can be read."""
-    return data_revision(load_pairs(folder, split=SPLIT, ontology=ontology, max_bad_fraction=0.0))
+def _revision(rows: Sequence[Mapping[str, Any]]) -> str:
+    """SHA-256 of the rows as ``load_pairs`` reads them, which is what an evaluation states."""
+    columns = {name: [row[name] for row in rows] for name in ("sha256", "hpo_ids", "group_id")}
+    captions = [row["caption"].strip() for row in rows]
+    return data_revision(datasets.Dataset.from_dict({**columns, "caption": captions}))
 
 
 def _facts(
@@ -135,7 +131,15 @@ def _facts(
         *("num_reviewers", "method", "verdicts", "agreement", "agreement_right_or_not", "num_groups", "by_system"),
         *("confusion", "outcomes", "keep_open", "num_rows_left_out"),
     )
-    counts = ("num_candidates", "num_excluded_rows", "num_rows", "num_questions", "num_phenotypes", "num_groups")
+    counts = (
+        "is_divided",
+        "num_candidates",
+        "num_excluded_rows",
+        "num_rows",
+        "num_questions",
+        "num_phenotypes",
+        "num_groups",
+    )
     return {
         "written_by": _WRITER,
         "version": version,

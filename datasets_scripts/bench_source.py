@@ -13,7 +13,7 @@ from typing import Any
 import datasets
 import numpy as np
 
-from phenolip.datasets_scripts.bench_facts import ATTRIBUTION, facts_by_row
+from phenolip.datasets_scripts.bench_facts import ATTRIBUTION, facts_by_row, names_splits
 from phenolip.datasets_scripts.contamination import AuditedTable
 from phenolip.datasets_scripts.kg_tables import KgBuild, pair_row, row_id
 from phenolip.datasets_scripts.load import load_pairs_with_report
@@ -60,7 +60,7 @@ class BenchSource:
         image_bytes: The image file of a candidate by its place; raises ``DataError`` where it cannot be used.
         elsewhere: The other splits of the same build; None where there are none.
         bad_rows: Count of rows left out as they were read, by reason.
-        hpo_release: That the labels are of.
+        is_divided: Whether the source names splits; else all of it is drawn from.
     """
 
     name: str
@@ -69,7 +69,7 @@ class BenchSource:
     image_bytes: Callable[[int], bytes]
     elsewhere: AuditedTable | None
     bad_rows: dict[str, int]
-    hpo_release: str
+    is_divided: bool = True
 
 
 def open_bench_source(
@@ -106,7 +106,7 @@ def open_bench_source(
         lambda place: read_image(pairs[place]["image"])[0],
         None,
         report.bad_rows,
-        ontology.release,
+        names_splits(data, split),
     )
 
 
@@ -150,7 +150,6 @@ def _from_build(build: KgBuild, name: str, split: str, ontology: PhenotypeOntolo
         image_bytes,
         _build_table(others, f"the other splits of {name}", build.media) if others else None,
         {},
-        ontology.release,
     )
 
 

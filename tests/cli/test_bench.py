@@ -28,7 +28,12 @@ def bench(tmp_path, monkeypatch):
     terms = [f"\n[Term]\nid: {hpo_id}\nname: {name}\nis_a: HP:0000118\n" for name, hpo_id in FINDINGS]
     (tmp_path / "hp.obo").write_text(HPO + "".join(terms))
     monkeypatch.setenv("PHENOLIP_CACHE", str(tmp_path / "cache"))
-    return lambda *words: main(["bench", *map(str, words), "--hpo", str(tmp_path / "hp.obo")])
+
+    def run(step, *words):
+        release = ["--hpo", str(tmp_path / "hp.obo")] if step != "freeze" else []
+        return main(["bench", step, *map(str, words), *release])
+
+    return run
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def source_of(candidates, hashes, elsewhere=None, unusable=()):
         return b""
 
     return BenchSource(
-        "table", candidates, table_of(candidates, hashes), image_bytes, elsewhere, {}, "2025-01-16"
+        "table", candidates, table_of(candidates, hashes), image_bytes, elsewhere, {}
     )  # fmt: skip
 
 

@@ -226,7 +226,7 @@ def test_one_person_is_not_two(bench, reviews):
 def test_a_frozen_version_is_loaded_and_never_replaced(bench, reviews, tmp_path):
     bench.merge(*reviews)
     output = tmp_path / "frozen"
-    facts = freeze_bench(bench.folder, "1.0.0", output, ontology=bench.ontology)
+    facts = freeze_bench(bench.folder, "1.0.0", output)
     rows = load_pairs(output, ontology=bench.ontology)
     assert sorted(rows["hpo_ids"]) == [[SQUARE], [SQUARE, ROUND]]
     assert data_revision(rows) == facts["data_revision"] and facts["num_labels"] == 3
@@ -240,7 +240,7 @@ def test_a_frozen_version_is_loaded_and_never_replaced(bench, reviews, tmp_path)
     assert str(tmp_path) not in everything and "review-ab" not in everything
     held = {path.name: path.read_bytes() for path in output.rglob("*") if path.is_file()}
     with pytest.raises(DataError, match=r"holds the frozen version 1\.0\.0; a frozen version is never replaced"):
-        freeze_bench(bench.folder, "1.1.0", output, ontology=bench.ontology)
+        freeze_bench(bench.folder, "1.1.0", output)
     with pytest.raises(DataError, match="was not written by `phenolip prepare`"):
         prepare_phenobench(output, output=output, ontology=bench.ontology)
     assert held == {path.name: path.read_bytes() for path in output.rglob("*") if path.is_file()}
@@ -248,28 +248,28 @@ def test_a_frozen_version_is_loaded_and_never_replaced(bench, reviews, tmp_path)
 
 def test_one_version_stands_for_one_set_of_rows(bench, reviews, tmp_path):
     bench.merge(*reviews)
-    first = freeze_bench(bench.folder, "1.0.0", tmp_path / "a", ontology=bench.ontology)
-    again = freeze_bench(bench.folder, "1.0.0", tmp_path / "b", ontology=bench.ontology)
+    first = freeze_bench(bench.folder, "1.0.0", tmp_path / "a")
+    again = freeze_bench(bench.folder, "1.0.0", tmp_path / "b")
     assert first["data_revision"] == again["data_revision"]
     bench.merge(*reviews, keep_open=True)
     with pytest.raises(DataError, match=r"`version` 1\.0\.0 of .* is frozen with other rows; name a higher one"):
-        freeze_bench(bench.folder, "1.0.0", tmp_path / "c", ontology=bench.ontology)
+        freeze_bench(bench.folder, "1.0.0", tmp_path / "c")
     assert not (tmp_path / "c").exists()
-    freeze_bench(bench.folder, "1.1.0", tmp_path / "c", ontology=bench.ontology)
+    freeze_bench(bench.folder, "1.1.0", tmp_path / "c")
     assert set(json.loads((bench.folder / "frozen.json").read_text())) == {"1.0.0", "1.1.0"}
     assert "phenotypes that were not agreed on are left out" in (tmp_path / "c" / "README.md").read_text()
 
 
 def test_phenobench_is_prepared_from_it(bench, reviews, tmp_path):
     bench.merge(*reviews)
-    freeze_bench(bench.folder, "1.0.0", tmp_path / "frozen", ontology=bench.ontology)
+    freeze_bench(bench.folder, "1.0.0", tmp_path / "frozen")
     _, facts = prepare_phenobench(tmp_path / "frozen", output=tmp_path / "prepared", ontology=bench.ontology)
     assert facts["num_rows"] == 2 and facts["num_labels_dropped"] == 0
 
 
 def test_what_cannot_be_frozen(bench, reviews, tmp_path):
     def freeze(version="1.0.0"):
-        freeze_bench(bench.folder, version, tmp_path / "x", ontology=bench.ontology)
+        freeze_bench(bench.folder, version, tmp_path / "x")
 
     with pytest.raises(DataError, match="holds no merged reviews of its draw"):
         freeze()
