@@ -138,7 +138,7 @@ def find_parts(caption: str, answer: NamedParts) -> list[tuple[str, int, int]] |
     Example:
         >>> parts = [NamedPart("(A)", "Liver.", 2), NamedPart("B", "lung", 0)]
         >>> find_parts("CT. (A) Liver. (B) Lung.", NamedParts(parts))
-        [('A', 4, 14), ('B', 15, 23)]
+        [('A', 4, 14), ('B', 15, 24)]
     """
     if len(answer.subcaptions) > _MAX_PARTS:
         return Failure("wrong_span", f"more than {_MAX_PARTS} parts")
@@ -156,7 +156,7 @@ def find_parts(caption: str, answer: NamedParts) -> list[tuple[str, int, int]] |
         return Failure("wrong_span", "parts overlap")
     num_labels = Counter((start, end) for _, start, end in found)
     return [
-        (label, _marked_start(caption, label, start), end) if num_labels[start, end] == 1 else (label, start, end)
+        (label, _marked_start(caption, label, start) if num_labels[start, end] == 1 else start, _stop(caption, end))
         for label, start, end in found
     ]
 
@@ -211,6 +211,11 @@ def _marked_start(caption: str, label: str, start: int) -> int:
     return first - 1 if first and caption[first - 1] in "([" else first
 
 
+def _stop(caption: str, end: int) -> int:
+    """Where a part ends with the marks that close it."""
+    return _CLOSING.match(caption, end).end()
+
+
 def _background(caption: str, parts: Sequence[tuple[str, int, int]]) -> list[tuple[int, int]]:
     """What lies between the parts, without the labels beside them."""
     labels = {word.casefold() for label, _, _ in parts for word in _WORD.findall(label)}
@@ -225,7 +230,7 @@ def _background(caption: str, parts: Sequence[tuple[str, int, int]]) -> list[tup
         if number:
             words = words[_num_marking(_bracketed(caption, words), labels) :]
         if any(match.group().casefold() not in _JOINERS for match in words):
-            gaps.append((words[0].start(), _CLOSING.match(caption, words[-1].end(), last).end()))
+            gaps.append((words[0].start(), min(last, _stop(caption, words[-1].end()))))
     return gaps
 
 
