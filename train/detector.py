@@ -22,7 +22,7 @@ from phenolip.train.composite_figures import (
 )
 from phenolip.train.data import EpochPlan
 from phenolip.train.detector_card import write_card
-from phenolip.train.detector_model import DetectorArguments, build_detector
+from phenolip.train.detector_model import DetectorArguments, build_detector, num_queries
 from phenolip.train.entry import run_entry_point, write_run_record
 from phenolip.train.loop import TrainingLoop, build_accelerator
 from phenolip.train.objective_detector import DetectorObjective
@@ -57,6 +57,9 @@ def main(argv: list[str] | None = None) -> None:
     accelerator = build_accelerator(run)
     figures = load_figures(figure_args.data)
     held_out = load_figures(figure_args.evaluation_data) if figure_args.evaluation_data else []
+    revision = figures_revision(figures)
+    is_other = not held_out or figures_revision(held_out) != revision
+    require(is_other, "evaluation_data", "other figures than `data`", figure_args.evaluation_data)
     samples = FigureSamples(figures, image_size=detector_args.image_size, mirror=figure_args.mirror, seed=run.seed)
     model, processor = build_detector(detector_args, figures, samples)
     objective = DetectorObjective(model, pixel_mean=processor.image_mean, pixel_std=processor.image_std)
@@ -68,10 +71,10 @@ def main(argv: list[str] | None = None) -> None:
         world_size=accelerator.num_processes,
     )
     settings = {**asdict(detector_args), **asdict(figure_args)}
-    data = {"name": figure_args.data, "revision": figures_revision(figures), "rows": len(figures)}
+    data = {"name": figure_args.data, "revision": revision, "rows": len(figures)}
     identity = {
         "settings": {name: value for name, value in settings.items() if name not in NOT_LEARNT_FROM},
-        "data_revision": data["revision"],
+        "data_revision": revision,
         "batch_size": plan.batch_size,
         "seed": run.seed,
     }
@@ -92,7 +95,7 @@ def main(argv: list[str] | None = None) -> None:
                 batch_size=figure_args.evaluation_batch_size,
             )
         _write_results(output_dir, metrics, held_out, figure_args)
-        _write_card(output_dir, metrics, len(held_out), trained.config.num_queries, detector_args)
+        _write_card(output_dir, metrics, len(held_out), num_queries(trained), detector_args)
 
 
 def _write_results(
@@ -118,13 +121,13 @@ def _write_card(
     output_dir: Path,
     metrics: dict[str, MetricValue],
     num_figures: int,
-    num_queries: int,
+    most_boxes: int,
     detector_args: DetectorArguments,
 ) -> None:
     card = write_card(
         {name: metric.value for name, metric in metrics.items()},
         num_figures=num_figures,
-        num_queries=num_queries,
+        num_queries=most_boxes,
         start=f"`{detector_args.model_path}`" if detector_args.model_path else "random weights",
     )
     with whole_file(output_dir / "README.md", "w") as file:

@@ -76,9 +76,9 @@ def build_detector(
     size = {"height": arguments.image_size, "width": arguments.image_size}
     processor = DetrImageProcessorPil(size=size, do_pad=False)
     model = _pretrained(arguments) if arguments.model_path else _random(arguments)
-    num_queries = getattr(model.config, "num_queries", None) or arguments.num_queries
     most = max(len(figure.boxes_xyxy) for figure in figures)
-    require(most <= num_queries, "num_queries", f"at least {most}, the most subfigures of a figure", num_queries)
+    allowed = f"at least {most}, the most subfigures of a figure in `data`"
+    require(most <= num_queries(model), "num_queries", allowed, num_queries(model))
     if not arguments.model_path:
         rows = np.linspace(0, len(figures) - 1, min(len(figures), NUM_FIGURES_MEASURED)).astype(int)
         batch = collate_figures([samples[0, int(row)] for row in rows])
@@ -86,6 +86,11 @@ def build_detector(
         measure_norms(model, (batch["pixels"].float() / 255 - mean) / std)
         place_anchors(model, batch["boxes"][batch["boxes"][..., 2] > 0])
     return model, processor
+
+
+def num_queries(model: nn.Module) -> int:
+    """How many boxes a detector gives for each image."""
+    return getattr(model.config, "num_queries", None) or model.config.num_detection_tokens  # the latter of YOLOS
 
 
 def _pretrained(arguments: DetectorArguments) -> nn.Module:
