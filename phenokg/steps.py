@@ -25,6 +25,7 @@ STEPS = (
     "filter_figures",
     "detect_subfigures",
     "split_captions",
+    "split_by_model",
     "align_captions",
     "refine_captions",
     "assemble",

@@ -25,6 +25,7 @@ def test_the_chain_fits_together():
         "filter_figures",
         "detect_subfigures",
         "split_captions",
+        "split_by_model",
         "align_captions",
         "refine_captions",
         "extract_findings",
