@@ -1,13 +1,18 @@
 """Vision towers as functions of images."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 from transformers import ViTConfig, ViTModel
 
 from phenolip.exceptions import ConfigurationError
+from phenolip.images import decode_image
 from phenolip.inference.image_tower import load_image_tower
-from phenolip.phenokg.medical_head import load_head
+from phenolip.phenokg.drawn_figures import KINDS, draw_figure
+from phenolip.phenokg.medical_head import load_head, score_images
 
 
 def pictures():
@@ -36,3 +41,14 @@ def test_any_tower_of_a_folder(tmp_path):
 def test_a_tower_that_is_not_there(tmp_path):
     with pytest.raises(ConfigurationError, match="must be a Hub id that can be reached or a folder"):
         load_image_tower(tmp_path / "none")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("PHENOLIP_TEST_DATA" not in os.environ, reason="PHENOLIP_TEST_DATA names the folder of real data")
+def test_the_default_head_on_real_figures_that_it_never_saw_and_on_other_drawn_ones():
+    tower, head = load_image_tower(), load_head()
+    paths = sorted(Path(os.environ["PHENOLIP_TEST_DATA"], "compound", "medicat_sample", "figures").glob("*.png"))
+    assert len(paths) == 10
+    assert (score_images(tower.encode([decode_image(path) for path in paths]), head) > 0.9).all()
+    drawn = [draw_figure(kind, 0, seed=7) for kind in KINDS]
+    assert (score_images(tower.encode(drawn), head) < 0.5).mean() > 0.9
