@@ -72,13 +72,21 @@ def test_terms_of_use_of_a_list_of_images(helpers, tmp_path, ontology):
         {"caption": "One circle.", "hpo_ids": ["HP:9900003"], "license": " ", "split": "test"},
     ]
     folder = helpers.write_imagefolder(tmp_path / "list", records)
-    found = open_bench_source(folder, split="test", ontology=ontology).candidates
-    assert [candidate.caption for candidate in found] == ["One circle."]  # a column that names splits is followed
+    source = open_bench_source(folder, split="test", ontology=ontology)
+    found = source.candidates
+    assert source.is_divided and [candidate.caption for candidate in found] == [
+        "One circle."
+    ]  # a column that names splits is followed
     assert found[0].attribution == {}
     lines = (folder / "metadata.jsonl").read_text().splitlines()
     (folder / "metadata.jsonl").write_text("not json\n" + lines[0] + "\n")
-    (candidate,) = open_bench_source(folder, split="test", ontology=ontology, max_bad_fraction=0.9).candidates
-    assert candidate.attribution == {"license": "CC-BY-4.0", "license_url": "https://x", "version": "2"}
+    source = open_bench_source(folder, split="test", ontology=ontology, max_bad_fraction=0.9)
+    (candidate,) = source.candidates
+    assert not source.is_divided and candidate.attribution == {
+        "license": "CC-BY-4.0",
+        "license_url": "https://x",
+        "version": "2",
+    }
 
 
 def test_two_rows_of_one_name_and_unlike_licences_have_none(helpers, tmp_path, ontology):
