@@ -1,6 +1,7 @@
 """From pairs to a sheet for reviewers: draw the rows, keep them with their images, write the pages."""
 
 import dataclasses
+import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -132,15 +133,15 @@ def _rows(source: BenchSource, drawn: Draw, ontology: PhenotypeOntology) -> Iter
     linker = PhenotypeLinker(ontology)
     for number, place in enumerate(drawn.places, 1):
         candidate, hpo_ids = source.candidates[place], drawn.labels[place]
-        spans = candidate.mentions
+        spans, image = candidate.mentions, source.image_bytes(place)
         if any(hpo_id not in spans for hpo_id in hpo_ids):
             spans = {**_linked_spans(candidate.caption, linker), **spans}
         yield {
             "number": number,
             "row_id": candidate.row_id,
             "group_id": candidate.group_id,
-            "image": {"bytes": source.image_bytes(place), "path": None},
-            "sha256": candidate.sha256,
+            "image": {"bytes": image, "path": None},
+            "sha256": hashlib.sha256(image).hexdigest(),
             "caption": candidate.caption,
             "hpo_ids": list(hpo_ids),
             "phenotypes": [ontology[hpo_id].name for hpo_id in hpo_ids],

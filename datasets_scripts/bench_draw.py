@@ -172,7 +172,7 @@ class _Chooser:
     def _rank_of_row(self, row: int) -> str:
         """By what the row holds: neither the order of the source nor the rows beside it matter."""
         candidate = self._source.candidates[row]
-        return rank(self._config.seed, f"{candidate.sha256}\t{candidate.caption}")
+        return rank(self._config.seed, f"{candidate.image_key}\t{candidate.caption}")
 
 
 def rank(seed: int, key: str) -> str:

@@ -35,7 +35,7 @@ class Candidate:
         group_id: Article, patient or case; empty where the source names none.
         caption: The text that goes with the image.
         hpo_ids: Current ids that the row is labelled with, each once.
-        sha256: Of the image file.
+        image_key: The same for the same image only: the SHA-256 of its file; for a part of a figure, with its box.
         mentions: Where `caption` names a phenotype, by id, first and one past the last character; known for some.
         attribution: Those of ``ATTRIBUTION`` that the row fills.
     """
@@ -44,7 +44,7 @@ class Candidate:
     group_id: str
     caption: str
     hpo_ids: tuple[str, ...]
-    sha256: str
+    image_key: str
     mentions: Mapping[str, Span] = field(default_factory=dict)
     attribution: Mapping[str, str] = field(default_factory=dict)
 
@@ -168,10 +168,15 @@ def _from_pair(pair: FigurePair) -> Candidate:
         pair.pmcid or pair.article_id,
         pair.caption,
         tuple(dict.fromkeys(link.hpo_id for link in present)),
-        pair.sha256,
+        _image_key(pair),
         _spans(pair.caption, present),
         {name: value for name, value in attribution.items() if value},
     )
+
+
+def _image_key(pair: FigurePair) -> str:
+    """Subfigures of one file are different images."""
+    return pair.sha256 if pair.bbox_xyxy is None else f"{pair.sha256} {pair.bbox_xyxy}"
 
 
 def _spans(caption: str, links: Iterable[PhenotypeLink]) -> dict[str, Span]:
@@ -193,7 +198,7 @@ def _build_table(pairs: list[FigurePair], name: str, media: Path) -> AuditedTabl
         [row_id(pair) for pair in pairs],
         [pair.pmcid or pair.article_id for pair in pairs],
         [pair.caption for pair in pairs],
-        [pair.sha256 for pair in pairs],
+        [_image_key(pair) for pair in pairs],
         np.array([int(pair.phash, 16) for pair in pairs], dtype=np.uint64),
         rows,
     )

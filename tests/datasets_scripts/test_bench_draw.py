@@ -35,7 +35,7 @@ def term(number):
 
 
 def table_of(candidates, hashes):
-    columns = [[getattr(one, name) for one in candidates] for name in ("row_id", "group_id", "caption", "sha256")]
+    columns = [[getattr(one, name) for one in candidates] for name in ("row_id", "group_id", "caption", "image_key")]
     return AuditedTable("table", *columns, np.array(hashes, dtype=np.uint64), datasets.Dataset.from_dict({}))
 
 

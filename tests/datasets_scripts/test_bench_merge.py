@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from types import SimpleNamespace
 
+import datasets
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,6 +16,7 @@ from phenolip.datasets_scripts.bench_draw import DrawConfig
 from phenolip.datasets_scripts.bench_folder import BenchFolder
 from phenolip.datasets_scripts.bench_freeze import freeze_bench
 from phenolip.datasets_scripts.bench_merge import merge_reviews
+from phenolip.datasets_scripts.features import PHENOBENCH
 from phenolip.datasets_scripts.load import load_pairs
 from phenolip.datasets_scripts.phenobench import prepare_phenobench
 from phenolip.datasets_scripts.tables import data_revision
@@ -228,6 +230,8 @@ def test_a_frozen_version_is_loaded_and_never_replaced(bench, reviews, tmp_path)
     output = tmp_path / "frozen"
     facts = freeze_bench(bench.folder, "1.0.0", output)
     rows = load_pairs(output, ontology=bench.ontology)
+    plain = datasets.load_dataset(str(output), split="test")
+    assert set(PHENOBENCH) < set(plain.column_names) and plain[0]["image"].size == (9, 9)
     assert sorted(rows["hpo_ids"]) == [[SQUARE], [SQUARE, ROUND]]
     assert data_revision(rows) == facts["data_revision"] and facts["num_labels"] == 3
     for row in rows:

@@ -1,8 +1,11 @@
 """What a benchmark is drawn from: a build, its prepared tables, and lists of images with their terms of use."""
 
+import hashlib
+import io
 import json
 
 import pytest
+from PIL import Image
 
 from phenolip.datasets_scripts.bench_build import draw_bench
 from phenolip.datasets_scripts.bench_draw import DrawConfig
@@ -103,3 +106,20 @@ def test_two_rows_of_one_name_and_unlike_licences_have_none(helpers, tmp_path, o
     table.write_text("image_path,caption,hpo_ids,license\n0.png,A view.,HP:9900002,CC0-1.0\n")
     (candidate,) = open_bench_source(table, split="test", ontology=ontology).candidates
     assert candidate.attribution == {"license": "CC0-1.0"}
+
+
+def test_a_part_of_a_figure_is_an_image_of_its_own(make_build, tmp_path, ontology):
+    build = make_build(2)  # the second is a box of its file
+    prepare_phenokg(build.folder, output=tmp_path / "tables", ontology=ontology)
+    config = DrawConfig(split="train", max_phash_distance=-1)
+    for name, source in (("a", build.folder), ("b", tmp_path / "tables")):
+        draw_bench(source, tmp_path / name, config=config, ontology=ontology)
+    benches = [BenchFolder(tmp_path / name) for name in ("a", "b")]
+    rows = [sorted((row["row_id"], row["sha256"], row["caption"]) for row in bench.rows()) for bench in benches]
+    assert rows[0] == rows[1] and len(rows[0]) == 2
+    sizes = {Image.open(io.BytesIO(image)).size for image in benches[0].images()}
+    assert sizes == {(24, 20), (10, 16)}
+    hashes = [hashlib.sha256(image).hexdigest() for image in benches[0].images()]
+    assert hashes == [row["sha256"] for row in benches[0].rows()]
+    source = open_bench_source(build.folder, split="train", ontology=ontology)
+    assert [len(key) > 64 for key in source.table.file_hashes] == [False, True]
