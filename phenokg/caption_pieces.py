@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from phenolip.phenokg.caption_sentences import find_sentence_starts
+from phenolip.phenokg.caption_sentences import find_sentence_starts, starts_here
 from phenolip.phenokg.choose_markers import Label
 from phenolip.phenokg.common_endings import find_common_ending
 from phenolip.phenokg.label_names import KINDS, LIST, read_labels
@@ -59,7 +59,7 @@ class _Assignment:
         self.sentence_starts = find_sentence_starts(caption)
         self.roles = find_roles(caption, labels)
         self.stems = [self._stem(number) for number in range(len(labels))]
-        self.made = Pieces(markers=[(label.marker.start, label.marker.end) for label in labels])
+        self.made = Pieces(markers=[span for label in labels for span in _without_note(label)])
         self.groups = self._groups()
         self.begins: dict[int, int] = {}  # where the text of labels that follow it or stand inside of it begins
 
@@ -89,7 +89,7 @@ class _Assignment:
         first = self.labels[0]
         begin = first.marker.start
         if self.roles[0] != "leads":
-            begin = self._sentence_start(first.marker.start)
+            begin = self._sentence_start(max(0, first.marker.start - 2))  # before a blank and the stop
             self._before(0, begin)
         elif self.stems[0] is not None and any(
             stem is not None and label.is_new for stem, label in zip(self.stems[1:], self.labels[1:], strict=True)
@@ -131,6 +131,7 @@ class _Assignment:
         sentence = self._sentence_start(stop)
         if self.roles[number] == "follows" and self.roles[number + 1] == "follows":
             goes_on = start < sentence and self.caption[start : start + 2].strip(" .,;:)").isalpha()
+            goes_on = goes_on and not starts_here(self.caption, label.marker.start)
             return self._sentence_end(start) if goes_on else start
         if sentence > start:
             return sentence
@@ -237,3 +238,11 @@ class _Assignment:
     def _sentence_end(self, place: int) -> int:
         number = bisect_right(self.sentence_starts, place)
         return self.sentence_starts[number] if number < len(self.sentence_starts) else len(self.caption)
+
+
+def _without_note(label: Label) -> list[Span]:
+    """A marker's characters, less a note on the subfigure that stands in it."""
+    marker = label.marker
+    if marker.note is None:
+        return [(marker.start, marker.end)]
+    return [(marker.start, marker.note[0]), (marker.note[1], marker.end)]

@@ -81,10 +81,17 @@ def _extent(row: Sequence[Label]) -> tuple[int, int]:
 def _row(caption: str, markers: Sequence[Marker], kind: Kind) -> list[Label]:
     """The labels of one kind, if they make a row."""
     found: dict[Style, list[Label]] = {}
+    article = None
     for marker in markers:
-        if marker.style in _STYLES_OF[kind] and (names := read_labels(marker.text, kind)):
-            if marker.style in _SURE or _can_be_weak(caption, marker, kind):
-                found.setdefault(marker.style, []).append(Label(marker, names))
+        if marker.style not in _STYLES_OF[kind] or not (names := read_labels(marker.text, kind)):
+            continue
+        if marker.style == "bare" and names == ("A",) and _LOWER_WORD.match(caption, marker.end):
+            article = Label(marker, names)  # only where a bare "B" that no "A" precedes shows that it is a label
+        elif marker.style in _SURE or _can_be_weak(caption, marker):
+            is_bare_b = marker.style == "bare" and names[0] == "B" and not _LOWER_WORD.match(caption, marker.end)
+            if is_bare_b and article and "bare" not in found:
+                found["bare"] = [article]
+            found.setdefault(marker.style, []).append(Label(marker, names))
     if not found:
         return []
     by_style = {style: found[style] for style in _STYLES if style in found}
@@ -127,15 +134,13 @@ def _is_mark(caption: str, label: Label) -> bool:
     return words[-1][:1] == label.names[0].lower() or words[-1] in _MEASURED
 
 
-def _can_be_weak(caption: str, marker: Marker, kind: Kind) -> bool:
+def _can_be_weak(caption: str, marker: Marker) -> bool:
     """Whether a marker without brackets can be a label, and is not a word or an initial."""
     if marker.style != "bare":
         return True
     if len(marker.text) > 1 and not _is_list(marker.text):
         return False
     following = caption[marker.end : marker.end + 12]
-    if marker.text == "A" and kind == "upper" and _LOWER_WORD.match(following):  # the article
-        return False
     return not _NO_LABEL_BEFORE.match(following)
 
 

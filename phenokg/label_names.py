@@ -14,8 +14,12 @@ Kind = Literal["upper", "lower", "roman", "upper roman", "number", "position"]
 KINDS: tuple[Kind, ...] = ("upper", "lower", "roman", "upper roman", "number")
 
 _MAX_RANGE = 26  # labels that one range may stand for
+_MAX_DISTANCE = 8  # letters from one to the next that a list names
 #: Patterns of one label, of what stands between two, and of a list; bounded, like all that use them.
-LABEL = r"(?:[A-Za-z](?:[0-9]{1,2}|[ivx]{1,4}|['’′]{1,2})?|[ivx]{2,5}|[IVX]{2,5}|[0-9]{1,2}[A-Za-z]?)(?!\w)"
+LABEL = (
+    r"(?!H\s?(?:&|and|\+|/)\s?E(?!\w))"  # the stain
+    r"(?:[A-Za-z](?:[0-9]{1,2}|[ivx]{1,4}|['’′]{1,2})?|[ivx]{2,5}|[IVX]{2,5}|[0-9]{1,2}[A-Za-z]?)(?!\w)"
+)
 JOIN = r"\s{0,2}(?:,\s?(?:and|or|to)\b|[,;&+/\-–—‐‑−]|and\b|or\b|to\b|through\b)\s{0,2}"
 LIST = rf"{LABEL}(?:{JOIN}{LABEL}){{0,30}}"
 _TOKEN = re.compile(rf"(?<!\w){LABEL}")
@@ -29,6 +33,25 @@ _READ_AS: dict[Kind, re.Pattern[str]] = {
     "number": re.compile(r"([0-9]{1,2})([A-Za-z])?"),
 }
 ROMAN = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "xi", "xii", "xiii", "xiv", "xv", "xvi")
+
+
+def sensible_length(text: str, is_rising: bool) -> int:
+    """Length of the part of a list that can be one: "A" of "A, T1" and, if it must rise, "B" of "B, A (tumour)".
+
+    Example:
+        >>> sensible_length("A, T1", False), sensible_length("A, C", True), sensible_length("B - A", True)
+        (1, 4, 1)
+    """
+    last: re.Match[str] | None = None
+    for match in _TOKEN.finditer(text):
+        if last and last[0][0].isalpha() and match[0][0].isalpha() and len(last[0]) == 1:
+            distance = ord(match[0][0].lower()) - ord(last[0].lower())
+            if distance > _MAX_DISTANCE and "," in text[last.end() : match.start()]:
+                return last.end()
+            if is_rising and distance <= 0 and len(match[0]) == 1:
+                return last.end()
+        last = match
+    return len(text)
 
 
 @lru_cache(maxsize=4096)

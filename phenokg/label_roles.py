@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-from phenolip.phenokg.caption_sentences import starts_here
+from phenolip.phenokg.caption_sentences import begins_caption, starts_here
 from phenolip.phenokg.choose_markers import Label
 
 #: "(a) Axial CT.", "axial CT (a) and ...", "axial CT (a) shows a mass."
@@ -24,6 +24,8 @@ _PUNCTUATED = re.compile(r"\s?[:,]")
 def find_roles(caption: str, labels: Sequence[Label]) -> list[Role]:
     """Whether each label leads its text or follows it; where its surroundings do not say, as most of the others."""
     found = [_role(caption, label) for label in labels]
+    if "follows" not in found and _close_sentences(caption, labels):
+        return ["follows"] * len(labels)
     for number in range(1, len(labels)):  # "axial (a) and coronal (b) images show"
         if found[number] == "inside" and found[number - 1] == "follows":
             if not _PART_END.search(_between(caption, labels, number)):
@@ -41,6 +43,13 @@ def find_roles(caption: str, labels: Sequence[Label]) -> list[Role]:
     return roles
 
 
+def _close_sentences(caption: str, labels: Sequence[Label]) -> bool:
+    """Whether labels stand behind the full stop: "Axial CT. (A) Coronal CT. (B)", with nothing behind the last."""
+    first, last = labels[0].marker, labels[-1].marker
+    is_at_end = len(caption) - last.end <= 3 and not caption[last.end :].strip(" .\n")
+    return is_at_end and last.style == "brackets" and not begins_caption(caption, first.start) and len(labels) > 1
+
+
 def _between(caption: str, labels: Sequence[Label], number: int) -> str:
     """Text between a label and the one before it."""
     return caption[labels[number - 1].marker.end : labels[number].marker.start]
@@ -49,7 +58,7 @@ def _between(caption: str, labels: Sequence[Label], number: int) -> str:
 def _role(caption: str, label: Label) -> Role | None:
     """The role of a label that its surroundings show plainly."""
     marker = label.marker
-    is_set_off = marker.style == "bracket" or caption.startswith("(", marker.start)
+    is_set_off = marker.style == "bracket" or caption.startswith(("(", "["), marker.start)
     if not is_set_off or starts_here(caption, marker.start):
         return "leads"
     if _PUNCTUATED.match(caption, marker.end) and caption[max(0, marker.start - 2) : marker.start].endswith(", "):

@@ -9,22 +9,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from phenolip.phenokg.label_names import JOIN, KINDS, LIST, read_labels
+from phenolip.phenokg.label_names import JOIN, KINDS, LIST, read_labels, sensible_length
 
-#: How a marker is set off: "(A)", "A)", "Panel A", "A:", "A.", "A,", "A", and "(left)" or "Left:"; surest first.
+#: How a marker is set off: "(A)" or "[A]", "A)", "Panel A", "A:", "A.", "A," or "A -", "A"; "(left)" or "Left:".
 Style = Literal["brackets", "bracket", "panel", "colon", "stop", "comma", "bare", "position"]
 
 _NOUN = r"(?i:(?:sub-?)?(?:panel|figure|fig\.?|image|picture|photo(?:graph)?|plate|frame|part)s?)\s{1,2}"
+#: The number of the figure before the letter, as in "(1a)" and "Figure 1A:".
+_NUMBER = r"[0-9]{1,2}\s?(?=[A-Za-z](?!\w))"
+_NUMBERED = rf"(?:(?i:fig(?:ure|\.)?\s?))?{_NUMBER}"
 _SIDE = r"(?:far[ -])?(?:left|right|top|bottom|upper|lower|middle|cent(?:er|re|ral)|first|second|third|fourth|last)"
 _PLACE = rf"(?i:{_SIDE}(?:(?:-|\s){{1,2}}(?:left|right|middle|cent(?:er|re|ral)))?)(?!\w)(?:[\s-]most)?"
 _PART = r"(?i:panels?|images?|pictures?|figures?|photographs?|photos?|rows?|columns?|lines?)(?!\w)"
 
-_BRACKETS = re.compile(rf"\(\s?(?:{_NOUN})?({LIST})\s?(?:(\))|[,;:]\s?|\s(?=(?i:arrow|inset|left|right|top|bottom)))")
+_BRACKETS = re.compile(
+    rf"[(\[]\s?(?:{_NOUN}|{_NUMBER})?({LIST})\s?(?:([)\]])|[,;:]\s?|\s(?=(?i:arrow|inset|left|right|top|bottom)))"
+)
+_NOUN_BEFORE = re.compile(rf"(?:^|[.;:]\s{{0,2}})({_NOUN.removesuffix('{1,2}')}?)$")
 _NAMED_IN_BRACKETS = re.compile(rf"[,;]\s?{_NOUN}({LIST})\s?(?=\))")
 _BEFORE_BRACKET = re.compile(rf"(?<![\w(\-])(?<![0-9]\.)({LIST})\s?$")
 _AT_START = re.compile(
-    rf"(?:^|(?<=[.;:?!)\]\n,])|(?<=\sand\s))\s{{0,3}}(?:and\s)?(?P<whole>(?P<noun>(?i:in\s)?{_NOUN})?(?P<list>{LIST})"
-    r"(?:\s?(?P<colon>:)(?!:)|\s?(?P<stop>\.)(?=\s|[A-Z(]|$)|(?P<comma>,)\s|(?P<bare>\s)))"
+    rf"(?:^|(?<=[.;:?!)\]\n,(])|(?<=\sand\s))\s{{0,3}}(?:and\s)?(?P<whole>(?:{_NUMBERED}|(?P<noun>(?i:in\s)?{_NOUN}))?"
+    rf"(?P<list>{LIST})(?:\s?(?P<colon>:)(?!:)|\s?(?P<stop>\.)(?=\s|[A-Z(]|$)|(?P<comma>,|\s?[-–—])\s|(?P<bare>\s)))"
 )
 #: Within a sentence: "of both eyes A: right eye, B: left eye", "of a microarray A.The tissue".
 _IN_SENTENCE = re.compile(rf"(?<=[\w,]\s)({LIST})(?:\s?(:)(?=\s)|\.(?=[A-Z][a-z]))")
@@ -41,10 +47,13 @@ _PLACE_AT_START = re.compile(
 _PLACE_THAT_SHOWS = re.compile(
     rf"(?<!\w)(?:(?i:the)\s)?({_PLACE})\s({_PART})(?=\s(?:is|are|(?:show|depict|illustrate|represent|display)s?)\b)"
 )
-_STAIN = re.compile(r"H\s?(?:&|and|\+|/)\s?E")
 _BRACKET = re.compile(r"[()]")
+_NOT_BEFORE: dict[Style, str] = {"bare": ",)](", "stop": ",(", "comma": ","}
+_NEXT_IN_BRACKETS = re.compile(r"[;,]\s(?:and\s)?([A-Za-z])\s?[,:]\s")
+_AFTER_LABEL = re.compile(r"\s?[,;–—-]?\s?")
+_MAX_NOUN = 16
 _MAX_NOTE = 150  # characters
-_CLOSING = re.compile(rf"[^()]{{0,{_MAX_NOTE}}}\)")
+_CLOSING = re.compile(rf"[^()\[\]]{{0,{_MAX_NOTE}}}[)\]]")
 _MAX_BRACKETED = 400  # characters; a bracket that stays open for longer was forgotten
 _LOOK_BACK = 48  # characters before a closing bracket
 _MAX_JOINED = 120  # characters of labels
@@ -127,8 +136,17 @@ def _is_in_brackets(caption: str, place: int) -> bool:
 
 def _in_brackets(caption: str) -> Iterator[Marker]:
     for match in _BRACKETS.finditer(caption):
-        if not _STAIN.fullmatch(match[1]) and (bounds := _bounds(caption, match, 2)):
-            yield Marker(match.start(), bounds[0], match[1], "brackets", bounds[1])
+        is_citation = match[0][0] == "[" and not any(map(str.isalpha, match[1]))
+        if is_citation or not (bounds := _bounds(caption, match, 2)):
+            continue
+        start, (end, note), text = match.start(), bounds, match[1]
+        if noun := _NOUN_BEFORE.search(caption, max(0, start - _MAX_NOUN), start):
+            start = noun.start(1)
+        if (length := sensible_length(text, is_rising=False)) < len(text):  # "(A, T1)"
+            note, text = (match.start(1) + length + 1, end - 1), text[:length]
+        following = _NEXT_IN_BRACKETS.search(caption, *note) if note else None
+        if not following or ord(following[1]) != ord(text[-1]) + 1:  # not "(A, axial; B, coronal)"
+            yield Marker(start, end, text, "brackets", note)
     for match in _NAMED_IN_BRACKETS.finditer(caption):
         yield Marker(match.start(), match.end(), match[1], "brackets")
 
@@ -159,18 +177,27 @@ def _before_brackets(caption: str) -> Iterator[Marker]:
 def _at_starts(caption: str) -> Iterator[Marker]:
     for match in _GLUED.finditer(caption):
         yield Marker(match.start(1), match.end(1), match[1], "bare")
-    for match in _AT_START.finditer(caption):
-        mark: Style = next(name for name in ("colon", "stop", "comma", "bare") if match[name])
-        style: Style = "panel" if match["noun"] else mark
-        before = caption[max(0, match.start("whole") - 5) : match.start("whole")].removesuffix("and ").rstrip()[-1:]
-        if style == "bare" and (before in (",", ")", "]") or before.isalnum()):
-            continue
-        if style == "stop" and (before == "," or before.isalnum()) or (style == "comma" and before == ","):
-            continue
-        yield Marker(match.start("whole"), match.end("whole"), match["list"], style)
+    place = 0
+    while match := _AT_START.search(caption, place):
+        marker = _at_start(caption, match)
+        place = marker.end
+        before = caption[max(0, marker.start - 5) : marker.start].removesuffix("and ").rstrip()[-1:]
+        is_out_of_place = before and before in _NOT_BEFORE.get(marker.style, "")
+        if not is_out_of_place and not (marker.style in ("bare", "stop") and before.isalnum()):
+            yield marker
     for match in _IN_SENTENCE.finditer(caption):
         if not _TYPE_BEFORE.search(caption, max(0, match.start() - 12), match.start()):
             yield Marker(match.start(1), match.end(), match[1], "colon" if match[2] else "stop")
+
+
+def _at_start(caption: str, match: re.Match[str]) -> Marker:
+    mark: Style = next(name for name in ("colon", "stop", "comma", "bare") if match[name])
+    style: Style = "panel" if match["noun"] else mark
+    start, end, text = match.start("whole"), match.end("whole"), match["list"]
+    if (length := sensible_length(text, is_rising=True)) < len(text):  # "B, A large tumour"
+        end, style = match.start("list") + _AFTER_LABEL.match(text, length).end(), "comma"
+        text = text[:length]
+    return Marker(start, end, text, style)
 
 
 def _joined(caption: str, markers: list[Marker]) -> list[Marker]:
