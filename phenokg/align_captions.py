@@ -16,14 +16,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.optimize import linear_sum_assignment
 
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.images import decode_image
-from phenolip.phenokg.box_order import Order, possible_orders
+from phenolip.phenokg.assign_labels import assign_labels, assignment_total
+from phenolip.phenokg.box_order import possible_orders
 from phenolip.phenokg.label_order import in_label_order
+from phenolip.phenokg.other_series import possible_splits
 from phenolip.phenokg.position_words import position_scores
-from phenolip.phenokg.read_labels import read_labels
+from phenolip.phenokg.read_labels import LabelReader
 from phenolip.phenokg.records import (
     AlignedBoxes,
     CaptionedBoxes,
@@ -34,7 +35,6 @@ from phenolip.phenokg.records import (
     Subcaption,
 )
 from phenolip.phenokg.share_labels import share_labels
-from phenolip.phenokg.split_captions import split_caption
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ VERSION = 1
 Similarity = Callable[[Sequence[Image.Image], Sequence[str]], NDArray[np.floating]]
 
 _MAX_STYLES = 12  # of the printed labels that are tried with every order
+_AS_MANY = 2.0  # nats for a series of as many labels as there are boxes
 _SIMILARITY_WEIGHT = 0.5  # a model's logits are surer than they are right
 _NESTED = re.compile(r"([A-Za-z])(?:[0-9]{1,2}|['’′]{1,2}|(?<=[A-Z])[ivx]{1,4})")
 _CONFIDENCE = (0.0, 1.0)  # offset and slope of a margin in nats
@@ -112,13 +113,52 @@ def align(
         ['B', 'A']
     """
     config = config or AlignConfig()
+    reader = LabelReader(picture, boxes) if picture is not None and config.read_labels and split.subcaptions else None
+    return _align(reader, picture, boxes, split, similarity, config)
+
+
+def align_caption(
+    picture: Image.Image | None,
+    boxes: Sequence[PixelBox],
+    caption: str,
+    similarity: Similarity | None = None,
+    config: AlignConfig | None = None,
+) -> tuple[SplitCaption, tuple[LabelledBox, ...]]:
+    """The split of a caption that the picture bears out, and the label of every box.
+
+    A caption may have two series of labels, of which one is printed; everything else is as in `align`.
+    """
+    config = config or AlignConfig()
+    splits = possible_splits(caption)
+    reads = picture is not None and config.read_labels and splits[0].subcaptions
+    reader = LabelReader(picture, boxes) if reads else None
+    split = max(splits, key=lambda split: _support(reader, split, len(boxes))) if len(splits) > 1 else splits[0]
+    return split, _align(reader, picture, boxes, split, similarity, config)
+
+
+def _support(reader: LabelReader | None, split: SplitCaption, num_boxes: int) -> float:
+    """Nats that speak for a series of labels being the printed one; of equals the first is taken."""
+    labels = [part.label for part in chosen_parts(split.subcaptions, num_boxes)]
+    as_many = _AS_MANY if len(labels) == num_boxes else 0.0
+    styles = reader.scores(labels, is_case_told=True) if reader is not None else []
+    return as_many + max((assignment_total(style) for style in styles[:_MAX_STYLES]), default=0.0)
+
+
+def _align(
+    reader: LabelReader | None,
+    picture: Image.Image | None,
+    boxes: Sequence[PixelBox],
+    split: SplitCaption,
+    similarity: Similarity | None,
+    config: AlignConfig,
+) -> tuple[LabelledBox, ...]:
     parts = chosen_parts(split.subcaptions, len(boxes))
     if not parts:
         return tuple(LabelledBox(box, "", 1.0) for box in boxes)
     parts = [parts[place] for place in in_label_order([part.label for part in parts])]
     labels = [part.label for part in parts]
-    styles = read_labels(picture, boxes, labels) if picture is not None and config.read_labels else []
-    styles = styles[:_MAX_STYLES] or [np.zeros((len(boxes), len(parts)))]
+    styles = reader.scores(labels)[:_MAX_STYLES] if reader is not None else []
+    styles = styles or [np.zeros((len(boxes), len(parts)))]
     extra = _other_evidence(picture, boxes, parts, similarity)
     orders = possible_orders(boxes, len(parts))
     if len(boxes) > len(parts):
@@ -138,46 +178,6 @@ def chosen_parts(subcaptions: Sequence[Subcaption], num_boxes: int) -> list[Subc
     outer = {match[1] for label in labels if (match := _NESTED.fullmatch(label)) and match[1] in labels}
     inner = [part for part in subcaptions if part.label not in outer]
     return inner if num_boxes <= len(inner) else list(subcaptions)
-
-
-def assign_labels(
-    styles: Sequence[NDArray[np.float64]], orders: Sequence[Order]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The best assignment of labels to boxes over all styles and orders, one label a box and no label twice.
-
-    Args:
-        styles: Nats for each box and label. Each of shape (N, M), N <= M.
-        orders: As `possible_orders` gives them.
-
-    Returns:
-        The place of each box's label, and by how many nats the best assignment in which that box has another label, or
-        the label another box, falls behind; both of shape (N,).
-    """
-    tried = []
-    for style in styles:
-        for order in orders:
-            scores = style + order.scores
-            rows, columns = linear_sum_assignment(scores, maximize=True)
-            tried.append((scores[rows, columns].sum() + order.log_share, len(tried), scores, columns, order.log_share))
-    tried.sort(key=lambda outcome: (-outcome[0], outcome[1]))
-    best, _, _, chosen, _ = tried[0]
-    runners_up = np.full(len(chosen), -np.inf)
-    for total, _, scores, columns, log_share in tried:
-        differs = columns != chosen
-        runners_up[differs] = np.maximum(runners_up[differs], total)
-        for box in np.flatnonzero(~differs & (runners_up < total)):
-            runners_up[box] = max(runners_up[box], _without(scores, box, columns[box]) + log_share)
-    return chosen, best - runners_up
-
-
-def _without(scores: NDArray[np.float64], box: int, label: int) -> float:
-    """The best total in which a box does not have a label."""
-    if scores.shape[1] == 1:
-        return -np.inf
-    barred = scores.copy()
-    barred[box, label] = -1e6
-    rows, columns = linear_sum_assignment(barred, maximize=True)
-    return float(barred[rows, columns].sum())
 
 
 def _other_evidence(
@@ -217,9 +217,8 @@ def _align_record(record: CaptionedBoxes, config: AlignConfig) -> AlignedBoxes |
     path = os.path.realpath(os.path.join(root, name)) if "\0" not in name else root
     if not Path(path).is_relative_to(root) or path == root:
         return Drop(STEP, name, "unsafe_path", "It leads out of the folder of images.")
-    split = SplitCaption(name, *split_caption(record.caption))
     picture = None
-    if split.subcaptions and config.read_labels:
+    if config.read_labels and possible_splits(record.caption)[0].subcaptions:
         try:
             picture = decode_image(path)
         except DataError as error:
@@ -228,7 +227,7 @@ def _align_record(record: CaptionedBoxes, config: AlignConfig) -> AlignedBoxes |
             return Drop(
                 STEP, name, "bad_box", f"{list(bad)} lies outside of {picture.width} x {picture.height} pixels."
             )
-    return AlignedBoxes(name, align(picture, record.boxes, split, None, config))
+    return AlignedBoxes(name, align_caption(picture, record.boxes, record.caption, None, config)[1])
 
 
 def _is_inside(box: PixelBox, size: tuple[int, int]) -> bool:

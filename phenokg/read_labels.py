@@ -6,6 +6,7 @@ the same distance from it, in one size. A letter that an image brings along, "R"
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,8 @@ from phenolip.phenokg.glyph_candidates import Glyphs, find_glyphs
 from phenolip.phenokg.glyph_reader import CHARACTERS, read_glyphs
 from phenolip.phenokg.records import PixelBox
 
-_LONG_SIDE_PX = 900  # of the picture as it is read; smaller ones are enlarged, at most twice
+_SIDE_PX = 750  # of a square of the picture's area as it is read; smaller ones are enlarged, at most twice
+_MAX_SIDE_PX = 2000
 _REACH = 0.06  # of the longer side, that a label may stand outside of its box
 _DEPTH = 0.3  # of a box's side, that a label may stand inside
 _MIDDLE = 0.12  # of a box's width, that a centred label may be off
@@ -26,6 +28,7 @@ _MIN_LOG_P = -3.5  # a letter less likely than this was not read
 _READ = 5.0  # nats that a letter read for certain speaks for its label
 _BRACKET = 1.5  # nats more where brackets stand around it
 _NEIGHBOUR = -4.0  # nats where it is part of a longer word
+_IS_BRACKET = 0.3  # least probability
 _PIECE = -1.0  # nats where only a nested number follows, "A1" for "A"
 _CORNERS = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 1.0), (0.5, 0.0))  # (right, bottom)
 _CORNER_LOG_PRIOR = np.array([0.0, -1.0, -1.5, -1.5, -1.5, -2.5])  # 2,576 labels of real figures: 67, 17, 2, 5, 6, 1 %
@@ -35,7 +38,7 @@ _ALIKE = {"I": "Il1", "L": "Ll", "O": "Oo0", "J": "Jj", "S": "Ss", "1": "1Il", "
 
 
 @dataclass(frozen=True, slots=True)
-class Readings:
+class _Readings:
     """What could be read where, all pairs of a box and a place of its surroundings.
 
     Attributes:
@@ -55,27 +58,39 @@ class Readings:
     num_boxes: int
 
 
-def read_labels(picture: Image.Image, boxes: Sequence[PixelBox], labels: Sequence[str]) -> list[NDArray[np.float64]]:
-    """What the printed labels say, once for every style that the figure may have.
+class LabelReader:
+    """Reads one figure's printed labels; its letters are looked for once, whatever labels are asked for.
 
     Args:
         picture: RGB.
         boxes: Of the N subfigures.
-        labels: The M labels of the caption.
-
-    Returns:
-        Matrices (N, M): nats that speak for a box having a label, 0 where nothing was read. The surest style first;
-        empty if nothing was read at all.
     """
-    small, scale = _scaled(picture)
-    places = np.array(boxes, dtype=float) * scale  # (N, 4)
-    glyphs = find_glyphs(np.asarray(small), _surroundings(places, small.size))
-    readings = find_readings(glyphs, places, labels, max(small.size))
-    return weigh_styles(readings)
+
+    def __init__(self, picture: Image.Image, boxes: Sequence[PixelBox]) -> None:
+        small, scale = _scaled(picture)
+        self._places = np.array(boxes, dtype=float) * scale  # (N, 4)
+        self._long_side = max(small.size)
+        self._glyphs = find_glyphs(np.asarray(small), _surroundings(self._places, small.size))
+        self._log_p = read_glyphs(self._glyphs.patches)
+
+    def scores(self, labels: Sequence[str], *, is_case_told: bool = False) -> list[NDArray[np.float64]]:
+        """What the printed labels say, once for every style that the figure may have.
+
+        Args:
+            labels: The M labels of the caption.
+            is_case_told: Whether "a" is no reading of "A"; it never is where both are labels.
+
+        Returns:
+            Matrices (N, M): nats that speak for a box having a label, 0 where nothing was read. The surest style
+            first; empty if nothing was read at all.
+        """
+        is_case_told = is_case_told or len({label.casefold() for label in labels}) < len(set(labels))
+        readings = _find_readings(self._glyphs, self._log_p, self._places, labels, is_case_told, self._long_side)
+        return _weigh_styles(readings)
 
 
 def _scaled(picture: Image.Image) -> tuple[Image.Image, float]:
-    scale = min(2.0, _LONG_SIDE_PX / max(picture.size))
+    scale = min(2.0, _SIDE_PX / sqrt(picture.width * picture.height), _MAX_SIDE_PX / max(picture.size))
     size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
     return picture.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0), scale
 
@@ -92,18 +107,25 @@ def _surroundings(places: NDArray[np.floating], size: tuple[int, int]) -> NDArra
     return allowed
 
 
-def find_readings(glyphs: Glyphs, places: NDArray[np.floating], labels: Sequence[str], long_side: float) -> Readings:
+def _find_readings(
+    glyphs: Glyphs,
+    log_p: NDArray[np.float32],
+    places: NDArray[np.floating],
+    labels: Sequence[str],
+    is_case_told: bool,
+    long_side: float,
+) -> _Readings:
     """Every label that could be read at every box."""
-    scores, extents, capitals = _read(glyphs, labels)
+    scores, extents, capitals = _read(glyphs, log_p, labels, is_case_told)
     kept = scores.max(axis=1, initial=0.0) > 0
     scores, extents, capitals = scores[kept], extents[kept], capitals[kept]
     box, glyph = _pairs(extents, places, _REACH * long_side)
     offsets = _offsets(extents[glyph], places[box], capitals[glyph])  # (P, C, 2)
     away = np.abs(offsets).sum(axis=2) - _CORNER_LOG_PRIOR  # unlikely corners count as further away
-    return Readings(box, scores[glyph], away.argmin(axis=1), offsets, capitals[glyph], len(places))
+    return _Readings(box, scores[glyph], away.argmin(axis=1), offsets, capitals[glyph], len(places))
 
 
-def weigh_styles(readings: Readings) -> list[NDArray[np.float64]]:
+def _weigh_styles(readings: _Readings) -> list[NDArray[np.float64]]:
     """Scores of boxes and labels under each style that a reading may stand for, the surest first."""
     if not len(readings.box):
         return []
@@ -130,7 +152,7 @@ def weigh_styles(readings: Readings) -> list[NDArray[np.float64]]:
     return [matrix for _, matrix in found]
 
 
-def _penalties(readings: Readings, leader: int) -> NDArray[np.float64]:
+def _penalties(readings: _Readings, leader: int) -> NDArray[np.float64]:
     """Nats by which each reading is unlike a leading one. Shape (P,)."""
     corner = readings.corner[leader]
     apart = readings.offsets[:, corner] - readings.offsets[leader, corner]  # (P, 2), capitals
@@ -142,62 +164,60 @@ def _penalties(readings: Readings, leader: int) -> NDArray[np.float64]:
 
 
 def _read(
-    glyphs: Glyphs, labels: Sequence[str]
+    glyphs: Glyphs, log_p: NDArray[np.float32], labels: Sequence[str], is_case_told: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Scores of each glyph as the first of each label (G, M), its label's extent (G, 4), height of a capital (G,)."""
     num = len(glyphs.boxes)
-    scores, extents, capitals = np.zeros((num, len(labels))), glyphs.boxes.astype(float), np.ones(num)
+    scores, extents = np.zeros((num, len(labels))), glyphs.boxes.astype(float)
     if not num:
-        return scores, extents, capitals
-    log_p = read_glyphs(glyphs.patches)
-    before, after = _neighbours(glyphs, log_p)
-    opening, closing = (np.exp(log_p[:, CHARACTERS.index(sign)]) > 0.3 for sign in "()")
-    is_lower_too = len({label.casefold() for label in labels}) < len(set(labels))
-    best = np.full(num, -np.inf)
+        return scores, extents, np.ones(0)
+    line = _Line(glyphs, log_p)
     for column, label in enumerate(labels):
-        signs = "".join(character for character in label if character in CHARACTERS[:-2])
-        if not signs or len(signs) != len(label):
-            continue
-        chain = np.arange(num)
-        total = np.zeros(num)
-        for place, sign in enumerate(signs):
-            if place:
-                chain = np.where(chain >= 0, after[chain], -1)
-            total += np.where(chain >= 0, _log_p_of(log_p, sign, is_lower_too)[chain], -np.inf)
-        total /= len(signs)
-        last = np.where(chain >= 0, chain, 0)
-        left, right = before, np.where(chain >= 0, after[last], -1)
-        bonus = np.where(left < 0, 0.0, np.where(opening[left], _BRACKET, _NEIGHBOUR))
-        follows = np.where(closing[right], _BRACKET, np.where(_is_digit(log_p)[right], _PIECE, _NEIGHBOUR))
-        bonus += np.where(right < 0, 0.0, follows)
-        score = np.where(total > _MIN_LOG_P, np.maximum(0.0, _READ + total + bonus), 0.0)
-        scores[:, column] = score
-        better = score > best
-        best = np.where(better, score, best)
-        end = np.where((right >= 0) & closing[right], right, last)
-        start = np.where((left >= 0) & opening[left], left, np.arange(num))
-        union = np.concatenate(
-            [
-                np.minimum(glyphs.boxes[start, :2], glyphs.boxes[end, :2]),
-                np.maximum(glyphs.boxes[start, 2:], glyphs.boxes[end, 2:]),
-            ],
-            axis=1,
-        )
-        extents[better] = union[better]
+        if not label or not set(label) <= set(CHARACTERS[:-2]):
+            continue  # words on the place are not printed
+        known = scores.max(axis=1)
+        scores[:, column], found = line.read(label, is_case_told)
+        better = scores[:, column] > known
+        extents[better] = found[better]
     heights = (glyphs.boxes[:, 3] - glyphs.boxes[:, 1]).astype(float)
     is_small = np.isin(log_p[:, : len(CHARACTERS)].argmax(axis=1), [CHARACTERS.index(sign) for sign in _SMALL])
     return scores, extents, np.where(is_small, heights * _CAPITAL_PER_SMALL, heights)
+
+
+class _Line:
+    """Glyphs beside each other, to read labels of several characters and to tell them from words."""
+
+    def __init__(self, glyphs: Glyphs, log_p: NDArray[np.float32]) -> None:
+        self.boxes, self.log_p = glyphs.boxes, log_p
+        self.before, self.after = _neighbours(glyphs, log_p)
+        self.opening, self.closing = (np.exp(log_p[:, CHARACTERS.index(sign)]) > _IS_BRACKET for sign in "()")
+        self.nested = np.exp(log_p[:, [CHARACTERS.index(sign) for sign in "0123456789i"]]).sum(axis=1) > 0.5
+
+    def read(self, label: str, is_case_told: bool) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Nats for each glyph being the first of a label (G,), and the extent of label and brackets (G, 4)."""
+        num = len(self.boxes)
+        chain, total = np.arange(num), np.zeros(num)
+        for place, sign in enumerate(label):
+            if place:
+                chain = np.where(chain >= 0, self.after[chain], -1)
+            total += np.where(chain >= 0, _log_p_of(self.log_p, sign, is_case_told)[chain], -np.inf)
+        total /= len(label)
+        last = np.maximum(chain, 0)
+        left, right = self.before, np.where(chain >= 0, self.after[last], -1)
+        leads = np.where(self.opening[left], _BRACKET, _NEIGHBOUR)
+        follows = np.where(self.closing[right], _BRACKET, np.where(self.nested[right], _PIECE, _NEIGHBOUR))
+        total_score = _READ + total + np.where(left < 0, 0.0, leads) + np.where(right < 0, 0.0, follows)
+        start = np.where((left >= 0) & self.opening[left], left, np.arange(num))
+        end = np.where((right >= 0) & self.closing[right], right, last)
+        low = np.minimum(self.boxes[start, :2], self.boxes[end, :2])
+        high = np.maximum(self.boxes[start, 2:], self.boxes[end, 2:])
+        return np.where(total > _MIN_LOG_P, np.maximum(0.0, total_score), 0.0), np.concatenate([low, high], axis=1)
 
 
 def _log_p_of(log_p: NDArray[np.float32], sign: str, is_case_told: bool) -> NDArray[np.float64]:
     signs = set(_ALIKE.get(sign.upper(), sign)) | ({sign} if is_case_told else {sign.lower(), sign.upper()})
     columns = [CHARACTERS.index(one) for one in signs]
     return np.logaddexp.reduce(log_p[:, columns].astype(float), axis=1)
-
-
-def _is_digit(log_p: NDArray[np.float32]) -> NDArray[np.bool_]:
-    digits = [CHARACTERS.index(digit) for digit in "0123456789i"]
-    return np.exp(log_p[:, digits]).sum(axis=1) > 0.5
 
 
 def _neighbours(glyphs: Glyphs, log_p: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -118,7 +118,7 @@ def _background(path: Path, rng: np.random.Generator) -> Image.Image:
 def _draw_text(canvas: Image.Image, fonts: Sequence[str], rng: np.random.Generator) -> list[tuple[str, tuple]]:
     """Draws a label or word somewhere; returns its characters and their boxes."""
     text = _text(rng)
-    size = int(np.exp(rng.uniform(np.log(9), np.log(48))))
+    size = round(np.exp(rng.uniform(np.log(7), np.log(48))))
     font = ImageFont.truetype(str(fonts[rng.integers(len(fonts))]), size)
     stroke = int(rng.random() < 0.3)
     draw = ImageDraw.Draw(canvas)
@@ -184,7 +184,7 @@ def _worn(canvas: Image.Image, rng: np.random.Generator) -> NDArray[np.uint8]:
         buffer = io.BytesIO()
         canvas.save(buffer, "JPEG", quality=int(rng.integers(35, 96)))
         canvas = Image.open(buffer)
-    scale = float(rng.choice([1.0, rng.uniform(0.7, 2.0)]))
+    scale = float(rng.choice([1.0, 2.0, rng.uniform(0.7, 2.0)]))
     size = (round(canvas.width * scale), round(canvas.height * scale))
     return np.asarray(canvas.resize(size, Image.Resampling.BICUBIC).convert("RGB"))
 
