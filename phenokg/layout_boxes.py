@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from phenolip.phenokg.layout_cuts import FIGURE_EDGE, SEAM, Cut, FigureMaps, Part, Region
 from phenolip.phenokg.layout_islands import find_islands
 from phenolip.phenokg.records import PixelBox
+from phenolip.phenokg.separator_maps import COLOURS
 
 _PAGE_SHARE = 0.97  # of a line of page; the rest is noise
 _INK_PX = 4  # that no line of page has more of, in a part that is empty but for a small image
 _FIRM_SHARE = 0.5  # of a straight edge that differs from the page
 _MAX_GROWTH = 0.35  # of the visible side: what a margin may add
 _MIN_SIDE_PX = 8
-_LABEL_DEPTH = 0.25  # how far into a part a label beside an image reaches
+_LABEL_DEPTH = 0.35  # how far into a part a label beside an image reaches
 _LABEL_SHARE = 0.4  # of the side beside it that a label takes up
 
 
@@ -42,6 +43,7 @@ def _visible(maps: FigureMaps, part: Part, gutters: Collection[int]) -> _Visible
     """What is seen of the image in a part, and which of its sides are straight edges; None for an empty part."""
     box = [side.edge for side in part.sides]
     firm = [True] * 4
+    pages: dict[int, int] = {}
     for largest_share in (1.0, _PAGE_SHARE, _PAGE_SHARE):
         for number in (0, 2, 1, 3):
             axis, side = number % 2, part.sides[number]
@@ -49,7 +51,7 @@ def _visible(maps: FigureMaps, part: Part, gutters: Collection[int]) -> _Visible
                 continue
             shares = maps.colour_shares(tuple(box), axis)  # (colours, lines)
             shares = shares[:, ::-1] if number > 1 else shares  # from the side inward
-            page = int(shares[:, 0].argmax())
+            page = pages.setdefault(number, _page_beside(shares[:, 0], gutters))
             length = box[3 - axis] - box[1 - axis]
             is_page = shares[page] >= min(largest_share, 1 - _INK_PX / max(length, 4 * _INK_PX))
             if is_page.all():
@@ -58,14 +60,31 @@ def _visible(maps: FigureMaps, part: Part, gutters: Collection[int]) -> _Visible
             if largest_share < 1 and page in gutters:
                 first = _behind_label(maps, box, number, is_page, first)
             is_straight = 1 - float(shares[page, first : first + 2].min()) >= _FIRM_SHARE
-            if page not in gutters and not is_straight:
-                first = 0  # in a colour that no gutter has, this is the image's own margin
-            is_whole = first == 0 and (side.kind == FIGURE_EDGE or page not in gutters)
-            firm[number] = is_whole or is_straight
+            if page not in gutters and not (is_straight and _is_page_left(maps, box, number, page, first)):
+                continue
             box[number] += -first if number > 1 else first
+            firm[number] = is_straight or (side.kind == FIGURE_EDGE and box[number] == side.edge)
     if min(box[2] - box[0], box[3] - box[1]) < _MIN_SIDE_PX:
         return None
     return part, tuple(box), firm
+
+
+def _page_beside(shares: NDArray[np.float32], gutters: Collection[int]) -> int:
+    """The colour of the outermost line of a part, that of a gutter if it can be."""
+    return max(
+        range(len(shares)), key=lambda colour: (colour in gutters and shares[colour] >= _PAGE_SHARE, shares[colour])
+    )
+
+
+def _is_page_left(maps: FigureMaps, box: list[int], number: int, page: int, first: int) -> bool:
+    """Whether lines in a colour that no gutter has are page all the same: a cell that its image does not fill.
+
+    Black margins are too common in images for that.
+    """
+    axis = number % 2
+    line = box[axis + 2] - first if number > 1 else box[axis] + first
+    is_light = COLOURS[page] != "black"
+    return is_light and first > 0 and maps.step_share(tuple(box), axis, line) >= _FIRM_SHARE
 
 
 def _behind_label(maps: FigureMaps, box: list[int], number: int, is_page: NDArray[np.bool_], first: int) -> int:

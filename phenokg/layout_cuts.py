@@ -90,6 +90,12 @@ class FigureMaps:
         """The share of each colour in each line across a region; (colours, lines)."""
         return self._maps[axis].colour_shares(region[1 - axis], region[3 - axis], region[axis], region[axis + 2])
 
+    def step_share(self, region: Region, axis: int, line: int) -> float:
+        """The share of a line across a region at which brightness jumps, there or one pixel beside."""
+        low, high = max(line - 1, region[axis]), min(line + 2, region[axis + 2])
+        traits = self._maps[axis].means(region[1 - axis], region[3 - axis], low, high)
+        return float(max(traits["step"].max(), traits["wide_step"].max()))
+
     def has_colour(self, region: Region, colour: int) -> NDArray[np.bool_]:
         """Which pixels of a region have one of `COLOURS`, by its place; (height, width)."""
         return colour_mask(self._grey[region[1] : region[3], region[0] : region[2]], colour, self._page)

@@ -109,7 +109,8 @@ def find_page_level(grey: NDArray[np.uint8]) -> int:
         near[: _BLACK_TO + 1] = near[_WHITE_FROM:] = 0
         level = int(near.argmax())
         if near[level] >= share * len(pixels):
-            return level
+            window = np.arange(level - 2, level + 3)
+            return round(float(np.average(window, weights=counts[window])))
     return -1
 
 
@@ -151,8 +152,8 @@ def _masks(
         for shift in range(1, size + 1):
             bright[shift : shift + len(left)] |= is_bright
             dark[shift : shift + len(left)] |= is_dark
-    yield _cleared(bright, width, 1, 1)
-    yield _cleared(dark, width, 1, 1)
+    yield _cleared(bright, width, 3, 3)
+    yield _cleared(dark, width, 3, 3)
     yield _difference(flat, np.concatenate([above, flat[:-width]])) <= _SMOOTH
     yield from (colour_mask(flat, colour, page) for colour in range(len(COLOURS)))
 
