@@ -35,7 +35,7 @@ def test_any_tower_of_a_folder(tmp_path):
     ViTModel(config).save_pretrained(tmp_path)
     tower = load_image_tower(tmp_path, image_size=32)
     assert tower.encode(pictures()).shape == (3, 32)
-    assert tower.fingerprint not in (load_head().fingerprint, load_image_tower(tmp_path, image_size=48).fingerprint)
+    assert tower.fingerprint != load_head().fingerprint
 
 
 def test_a_tower_that_is_not_there(tmp_path):
