@@ -82,16 +82,22 @@ class FindingExtractor:
     """
 
     def __init__(self, config: ExtractConfig, model: ChatModel | None = None) -> None:
-        ontology = load_ontology(config.hpo)
         self._config = config
-        self._rules = RuleExtractor(ontology, min_score=config.min_score)
+        self._rules = kept_rules(config.hpo, config.min_score)
         self._policy = UnknownPolicy(config.unknown_category, config.unknown_slot)
         self._model = model if model is not None else make_chat_model(config)
         self._answers: AnswerCache | None = make_cache(config) if self._model is not None else None
         self.prompt_version = str(load_prompt()["version"]) if self._model is not None else None
         back_end = self._model.model_id if self._model is not None else _RULES[config.text_format]
         self.name = f"{back_end}-{RULES_VERSION}"
-        settings = (self.name, self.prompt_version, ontology.sha256, VERSION, config.min_score, *self._policy)
+        settings = (
+            self.name,
+            self.prompt_version,
+            self._rules.ontology_sha256,
+            VERSION,
+            config.min_score,
+            *self._policy,
+        )
         self._salt = json.dumps(settings).encode()
 
     def key(self, text: str) -> str:
@@ -153,14 +159,14 @@ def extract_documents(
 
 
 @lru_cache(maxsize=1)
-def _kept_extractor(config: ExtractConfig) -> FindingExtractor:
-    """One extractor for all shards that a process works on."""
-    return FindingExtractor(config)
+def kept_rules(hpo: str | None, min_score: float) -> RuleExtractor:
+    """The rules, made once for all that a process extracts."""
+    return RuleExtractor(load_ontology(hpo), min_score=min_score)
 
 
 def run(records: Iterable[Document], config: ExtractConfig) -> Iterator[ExtractionResult | Drop]:
     """The findings of each document, in their order; one whose back end gave nothing usable is a Drop."""
-    extractor = _kept_extractor(config)
+    extractor = FindingExtractor(config)
     for result in extract_documents(records, extractor, config.batch_size):
         if result.status == "failed":
             yield Drop(STEP, result.doc_id, result.dropped[0].reason, f"{extractor.name} gave no findings.")

@@ -36,9 +36,19 @@ class RuleExtractor:
     Args:
         ontology: The release.
         min_score: Mentions below are left out, 0 to 1.
+
+    Attributes:
+        ontology_sha256: Of the release's file.
+
+    Example:
+        >>> from phenolip.ontology import load_ontology
+        >>> (finding,), _ = RuleExtractor(load_ontology()).extract("There is a small effusion on the left.")
+        >>> finding.severity, finding.location, finding.category, finding.assertion
+        ('small', 'left', 'effusion', 'present')
     """
 
     def __init__(self, ontology: PhenotypeOntology, *, min_score: float = MIN_SCORE) -> None:
+        self.ontology_sha256 = ontology.sha256
         self._lexicon: FindingLexicon = load_finding_lexicon(ontology)
         self._matcher = WordingMatcher(self._lexicon.lexicon, min_score)
         self._modifiers = ModifierLexicon(ontology)

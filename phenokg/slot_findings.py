@@ -55,12 +55,10 @@ def read_slots(
         if policy.category == "drop":
             return [], counts
         found = [_unknown(category, slots, extractor)]
-    elif fold(slots.category) is None:
-        counts["repaired_slot"] += 1
     findings = []
     for finding in found:
         finding = replace(finding, start=None, end=None, assertion=assertion or finding.assertion)
-        if (kept := _with_slots(finding, slots, policy, counts)) is not None:
+        if (kept := _with_slots(finding, slots, extractor, policy, counts)) is not None:
             findings.append(kept)
     return findings, counts
 
@@ -77,11 +75,16 @@ def _unknown(category: str, slots: Slots, extractor: RuleExtractor) -> Finding:
     return extractor.finding(category, said, assertion)
 
 
-def _with_slots(finding: Finding, slots: Slots, policy: UnknownPolicy, counts: Counter[str]) -> Finding | None:
+def _with_slots(
+    finding: Finding, slots: Slots, extractor: RuleExtractor, policy: UnknownPolicy, counts: Counter[str]
+) -> Finding | None:
     """The finding, its empty slots dealt with where something unknown was written into them."""
     for name in ("severity", "location"):
         written = fold(getattr(slots, name))
         if written is None or getattr(finding, name) is not None or set(written.split()) <= _DENIALS | _DOUBTS:
+            continue
+        if extractor.modifiers_of(written) or not set(written.split()).isdisjoint(finding.category.split()):
+            counts["repaired_slot"] += 1  # it stood in the wrong one, and is in its own now
             continue
         counts[f"unknown_{name}"] += 1
         if policy.slot == "drop":
