@@ -159,6 +159,7 @@ def _shown(record: LinkedFigure, files: FigureFiles, outcomes: dict[str, str]) -
         "width": width,
         "height": height,
         "pieces": caption_pieces(record) if len(record.figure.caption) <= _MAX_CHARS else [],
+        "is_parted": any(part.label for part in parts),
         "subfigures": [
             {
                 "part": part,

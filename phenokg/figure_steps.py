@@ -10,14 +10,28 @@ from pathlib import Path
 
 from PIL import Image
 
+from phenolip.images import MAX_PIXELS
+from phenolip.phenokg.align_captions import AlignConfig, align, align_caption
+from phenolip.phenokg.detect_subfigures import DetectConfig, load_backend
 from phenolip.phenokg.figure_files import FigureFiles, NoImageError
 from phenolip.phenokg.filter_figures import FilterConfig, check_tower
 from phenolip.phenokg.image_features import ImageTower, encoded, in_batches
 from phenolip.phenokg.medical_head import load_head, score_images
-from phenolip.phenokg.records import CaptionedFigure, Drop, LinkedFigure
+from phenolip.phenokg.other_series import possible_splits
+from phenolip.phenokg.records import (
+    CaptionedFigure,
+    CaptionSpan,
+    Drop,
+    LabelledBox,
+    LinkedFigure,
+    SplitCaption,
+    Subfigure,
+)
 from phenolip.phenokg.refine_captions import RefineConfig
 from phenolip.phenokg.refine_captions import run as refine
 from phenolip.phenokg.refined_records import CaptionToRefine, RefinedCaption
+from phenolip.phenokg.split_by_model import ModelSplitConfig
+from phenolip.phenokg.split_by_model import run as ask_model
 from phenolip.phenokg.split_captions import SplitConfig
 from phenolip.phenokg.split_captions import run as split
 
@@ -64,6 +78,70 @@ def filter_figures(
                 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class DetectFiguresConfig(DetectConfig):
+    """As `DetectConfig`.
+
+    Attributes:
+        media: Folder of all articles, in which the image files lie beside the XML.
+    """
+
+    media: str
+
+
+def detect_subfigures(records: Iterable[LinkedFigure], config: DetectFiguresConfig) -> Iterator[LinkedFigure | Drop]:
+    """Figures with the boxes of their parts; a single image gets none.
+
+    Reasons of Drops: those of `FigureFiles.find`.
+    """
+    detect = load_backend(config)
+    files = FigureFiles(Path(config.media), max_bytes=config.max_bytes, max_pixels=config.max_pixels)
+    for batch in in_batches(records, config.batch_size):
+        found = [_picture(files, record, "detect_subfigures") for record in batch]
+        pictures = [picture for picture in found if isinstance(picture, Image.Image)]
+        boxes = iter(detect(pictures) if pictures else ())
+        for record, picture in zip(batch, found, strict=True):
+            if isinstance(picture, Drop):
+                yield picture
+            else:
+                parts = tuple(next(boxes))
+                yield replace(record, boxes=parts if len(parts) > 1 else ())
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignFiguresConfig(AlignConfig):
+    """As `AlignConfig`; `images` is not used.
+
+    Attributes:
+        media: Folder of all articles, in which the image files lie beside the XML.
+        max_bytes: Largest file read.
+        max_pixels: Width times height above which an image is not decoded.
+    """
+
+    media: str
+    max_bytes: int = MAX_BYTES
+    max_pixels: int = MAX_PIXELS
+
+
+def align_captions(records: Iterable[LinkedFigure], config: AlignFiguresConfig) -> Iterator[LinkedFigure | Drop]:
+    """Figures of several parts with what the caption says of each; others as they are.
+
+    Reasons of Drops: those of `FigureFiles.find`, and "too_many_boxes".
+    """
+    files = FigureFiles(Path(config.media), max_bytes=config.max_bytes, max_pixels=config.max_pixels)
+    for record in records:
+        if not record.boxes or record.caption_parts is None:
+            yield record
+        elif len(record.boxes) > config.max_boxes:
+            yield Drop("align_captions", _key(record), "too_many_boxes", f"It has {len(record.boxes):,}.")
+        elif isinstance(picture := _picture(files, record, "align_captions"), Drop):
+            yield picture
+        else:
+            parts, found = _aligned(picture, record, config)
+            subfigures = [_subfigure(place, box, parts, record.figure.caption) for place, box in enumerate(found, 1)]
+            yield replace(record, caption_parts=parts, subfigures=tuple(subfigures))
+
+
 def split_captions(records: Iterable[LinkedFigure], config: SplitConfig) -> Iterator[LinkedFigure]:
     """Figures with their captions split; a caption that cannot be stays whole."""
     for record in records:
@@ -81,12 +159,44 @@ def refine_captions(records: Iterable[LinkedFigure], config: RefineConfig) -> It
         yield from (_refined(record, made) for record in batch)
 
 
+def split_by_model(records: Iterable[LinkedFigure], config: ModelSplitConfig) -> Iterator[LinkedFigure]:
+    """As `split_captions`, by a language model; where it fails, by the rules."""
+    for batch in in_batches(records, config.batch_size):
+        asked = [CaptionedFigure(_key(record), record.figure.caption) for record in batch]
+        made = {parts.figure: parts for parts in ask_model(asked, config) if isinstance(parts, SplitCaption)}
+        yield from (replace(record, caption_parts=made.get(_key(record))) for record in batch)
+
+
 #: Steps that take other records in a build than alone.
 IN_BUILD = {
     "filter_figures": filter_figures,
+    "detect_subfigures": detect_subfigures,
     "split_captions": split_captions,
+    "split_by_model": split_by_model,
+    "align_captions": align_captions,
     "refine_captions": refine_captions,
 }
+
+
+def _aligned(
+    picture: Image.Image, record: LinkedFigure, config: AlignConfig
+) -> tuple[SplitCaption, tuple[LabelledBox, ...]]:
+    """The picture may choose between splits by rules; that of a model stands."""
+    caption = record.figure.caption
+    if replace(record.caption_parts, figure="") in possible_splits(caption):
+        return align_caption(picture, record.boxes, caption, None, config)
+    return record.caption_parts, align(picture, record.boxes, record.caption_parts, None, config)
+
+
+def _subfigure(place: int, found: LabelledBox, parts: SplitCaption, caption: str) -> Subfigure:
+    """A box with the text of its label; without one with the whole caption."""
+    part = next((part for part in parts.subcaptions if part.label == found.label), None)
+    if part is None:
+        text, spans, confidence = caption, (CaptionSpan(0, len(caption)),), 0.0
+    else:
+        text, confidence = part.caption, found.confidence
+        spans = tuple(sorted({*parts.background, CaptionSpan(part.start, part.end)}, key=lambda span: span.start))
+    return Subfigure(f"s{place}", found.box, found.label, confidence, text, spans)
 
 
 def _to_refine(record: LinkedFigure) -> Iterator[CaptionToRefine]:
