@@ -60,6 +60,10 @@ class FindingLexicon:
     lexicon: Lexicon
     kinds: dict[str, FindingKind]
 
+    def is_listed(self, wording: Wording) -> bool:
+        """Whether it is of the list, not of the release."""
+        return wording.hpo_id.startswith(_OURS)
+
     def kind_of(self, key: str) -> FindingKind:
         """The kind that a wording's key stands for; of a term of the release, its name in lower case."""
         if (kind := self.kinds.get(key)) is None:

@@ -249,6 +249,8 @@ class _Sentence:
         pairs = []
         for one, other in zip(self._numbers, self._numbers[1:], strict=False):
             gap = self._gap(self._mentions[one].places[-1] + 1, self._mentions[other].places[0])
+            if self._mentions[other].places[0] <= self._mentions[one].places[-1]:  # "pulmonary masses and nodules"
+                gap = gap._replace(is_same_place=True)
             if not gap.has_end or gap.is_same_place:
                 pairs.append((one, other, gap))
         for one, other, gap in pairs:

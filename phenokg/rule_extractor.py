@@ -15,13 +15,14 @@ from phenolip.phenokg.finding_records import Finding
 from phenolip.phenokg.finding_scopes import attach_modifiers
 from phenolip.phenokg.finding_slots import location_of, severity_of
 from phenolip.phenokg.link_phenotypes import MIN_SCORE, most_specific
-from phenolip.phenokg.match_wordings import WordingMatcher
+from phenolip.phenokg.match_wordings import Mention, WordingMatcher
 from phenolip.phenokg.records import Assertion
 from phenolip.phenokg.words import WORD, separator_of
 
 #: Rises when the rules make other findings of the same text.
 RULES_VERSION = 1
 
+_SURE_SCORE = 0.9  # of the matcher: at most one word is inserted, or another form of the wording's
 _DENIALS = frozenset(("no", "without"))
 _CHEST = frozenset(
     """lung lungs chest pulmonary pleural thorax thoracic cardiopulmonary cardiomediastinal costophrenic hemidiaphragm
@@ -57,8 +58,7 @@ class RuleExtractor:
         """The findings of a text in reading order, and what was left out, by reason."""
         worded, found = self._matcher.mentions(text)
         words = [word.lower() for word in worded.words]
-        # "No lung" would be a wording of the ontology's agenesis; in a report it begins a denial.
-        mentions = most_specific([mention for mention in found if words[mention.places[0]] not in _DENIALS])
+        mentions = self._chosen(found, words)
         kinds = [self._lexicon.kind_of(mention.wording.hpo_id) for mention in mentions]
         if not mentions:
             return [], Counter()
@@ -74,6 +74,19 @@ class RuleExtractor:
                 start, end = worded.starts[mention.places[0]], worded.ends[mention.places[-1]]
                 findings.append(_finding(kind, said, assertion, is_chest=is_chest, start=start, end=end))
         return without_duplicates(findings)
+
+    def _chosen(self, found: Sequence[Mention], words: Sequence[str]) -> list[Mention]:
+        """The mentions that count: of a doubtful one of the release and one of the list, that of the list."""
+        listed = {place for mention in found if self._lexicon.is_listed(mention.wording) for place in mention.places}
+        kept = []
+        for mention in found:
+            # "No lung" would be a wording of the ontology's agenesis; in a report it begins a denial.
+            if words[mention.places[0]] in _DENIALS:
+                continue
+            is_sure = mention.score >= _SURE_SCORE or self._lexicon.is_listed(mention.wording)
+            if is_sure or listed.isdisjoint(mention.places):
+                kept.append(mention)
+        return most_specific(kept)
 
     def modifiers_of(self, text: str) -> list[Modifier]:
         """What the words of a slot say, in their order."""
