@@ -9,7 +9,11 @@ from PIL import Image
 from phenolip.exceptions import ConfigurationError
 from phenolip.phenokg.figure_steps import (
     IN_BUILD,
+    AlignFiguresConfig,
+    DetectFiguresConfig,
     FilterFiguresConfig,
+    align_captions,
+    detect_subfigures,
     filter_figures,
     refine_captions,
     split_captions,
@@ -18,7 +22,7 @@ from phenolip.phenokg.image_features import ImageTower
 from phenolip.phenokg.medical_head import MedicalHead, save_head
 from phenolip.phenokg.records import CaptionSpan, Drop, Figure, License, LinkedFigure, Subfigure
 from phenolip.phenokg.refine_captions import RefineConfig
-from phenolip.phenokg.split_captions import SplitConfig
+from phenolip.phenokg.split_captions import SplitConfig, subcaptions_from_spans
 from phenolip.phenokg.steps import STEPS, find_step
 
 CAPTION = "Chest CT. (A) A nodule. (B) Atelectasis."
@@ -75,6 +79,52 @@ def test_captions_are_split_and_one_that_cannot_be_stays_whole():
         ("A", "Chest CT. A nodule."), ("B", "Chest CT. Atelectasis."),
     ]  # fmt: skip
     assert long == figure(caption=CAPTION * 9)
+
+
+@pytest.fixture
+def compound(media):
+    """Two noisy squares side by side on white, and one alone."""
+    noise = np.random.default_rng(0).integers(0, 256, (10, 10, 3), np.uint8)
+    square = Image.fromarray(noise).resize((300, 300), Image.Resampling.NEAREST)
+    canvas = Image.new("RGB", (640, 300), "white")
+    canvas.paste(square, (0, 0))
+    canvas.paste(square.rotate(90), (340, 0))
+    canvas.save(media / "a" / "two.png")
+    square.save(media / "a" / "one.png")
+    return media
+
+
+def test_boxes_are_found_and_get_the_text_of_their_labels(compound):
+    records = [figure("two"), figure("one"), figure("gone"), figure("two", caption="Two squares.")]
+    *found, bare = detect_subfigures(records, DetectFiguresConfig(media=str(compound), batch_size=2))
+    two, one, gone = found
+    assert (
+        len(two.boxes) == 2 and one.boxes == () and (gone.reason, gone.step) == ("missing_file", "detect_subfigures")
+    )
+    assert [box[0] for box in two.boxes] == pytest.approx([0, 340], abs=4)
+
+    config = AlignFiguresConfig(media=str(compound))
+    aligned, single, unparted, whole = align_captions([*split_captions([two, one], SplitConfig()), two, bare], config)
+    assert [(part.subfigure_id, part.label, part.caption) for part in aligned.subfigures] == [
+        ("s1", "A", "Chest CT. A nodule."), ("s2", "B", "Chest CT. Atelectasis."),
+    ]  # fmt: skip
+    assert [CAPTION[span.start : span.end] for span in aligned.subfigures[1].spans] == ["Chest CT.", "Atelectasis."]
+    assert tuple(part.box for part in aligned.subfigures) == two.boxes
+    assert single.subfigures == unparted.subfigures == whole.subfigures == ()
+
+    (labelless,) = align_captions(split_captions([bare], SplitConfig()), config)
+    assert [(part.label, part.caption, part.confidence) for part in labelless.subfigures] == [
+        ("", "Two squares.", 0.0)
+    ] * 2
+    (drop,) = align_captions(split_captions([two], SplitConfig()), replace(config, max_boxes=1))
+    assert (drop.key, drop.reason) == ("PMC1.1/two", "too_many_boxes")
+
+
+def test_a_split_that_is_not_by_the_rules_stands(compound):
+    (two,) = detect_subfigures([figure("two")], DetectFiguresConfig(media=str(compound)))
+    parts = subcaptions_from_spans(CAPTION, [], [("first", 14, 23), ("second", 28, 40)])
+    (aligned,) = align_captions([replace(two, caption_parts=parts)], AlignFiguresConfig(media=str(compound)))
+    assert aligned.caption_parts == parts and [part.label for part in aligned.subfigures] == ["first", "second"]
 
 
 def test_labelled_subfigures_are_described_and_else_the_figure():
