@@ -29,7 +29,7 @@ _FOLDERS = {
     "assemble": "media",
 }
 #: Settings that are files: an identity covers what is in them.
-_FILES = ("head", "clusters", "decisions")
+_FILES = ("head",)
 
 LoadModels = Callable[[Step, Any], Run]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from phenolip.exceptions import ConfigurationError
 from phenolip.images import MAX_PIXELS
 from phenolip.phenokg.align_captions import AlignConfig, align, align_caption
 from phenolip.phenokg.detect_subfigures import DetectConfig, load_backend
@@ -40,13 +41,20 @@ MAX_BYTES = 200_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class FilterFiguresConfig(FilterConfig):
-    """As `FilterConfig`; decisions on clusters of files do not hold for figures of articles.
+    """As `FilterConfig`, but by the classifier alone: `clusters` and `decisions` are of `phenolip kg filter`.
 
     Attributes:
         media: Folder of all articles, in which the image files lie beside the XML.
     """
 
     media: str
+
+    def __post_init__(self) -> None:
+        FilterConfig.__post_init__(self)
+        if self.clusters is not None or self.decisions is not None:
+            raise ConfigurationError(
+                "`clusters` and `decisions` are not for a build: train a head from them by `phenolip kg filter train`."
+            )
 
 
 def filter_figures(

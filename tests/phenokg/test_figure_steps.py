@@ -71,6 +71,8 @@ def test_figures_whose_image_is_not_medical_are_left_out(media, head):
     assert kept == records[:2]
     with pytest.raises(ConfigurationError, match="needs a `tower`"):
         list(filter_figures(records, config))
+    with pytest.raises(ConfigurationError, match="`clusters` and `decisions` are not for a build"):
+        replace(config, clusters="c.parquet")
 
 
 def test_captions_are_split_and_one_that_cannot_be_stays_whole():
