@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from phenolip.phenokg.caption_sentences import begins_caption, starts_here
 from phenolip.phenokg.label_names import KINDS, ROMAN, Kind, label_place, read_labels
-from phenolip.phenokg.subfigure_labels import Marker, Style, find_markers, find_places
+from phenolip.phenokg.place_words import are_opposite, find_places
+from phenolip.phenokg.subfigure_labels import Marker, Style, find_markers
 
-_STYLES: tuple[Style, ...] = ("brackets", "bracket", "panel", "colon", "stop", "comma", "bare")
+_STYLES: tuple[Style, ...] = ("brackets", "bracket", "panel", "colon", "stop", "comma", "bare", "opened")
 _STYLES_OF: dict[Kind, tuple[Style, ...]] = {
     "upper": _STYLES,
     "lower": _STYLES,
@@ -28,21 +29,13 @@ _REFERS = re.compile(
 )
 _COMPARES = re.compile(r"\b(?:as|as in|of|from|between|to|than|see|see also|like|same as)\s*\(?$", re.IGNORECASE)
 _BEFORE = 12  # characters that hold a word which refers
-_LOWER_WORD = re.compile(r"\s*[a-z]")
-_NO_LABEL_BEFORE = re.compile(r"\s*(?:cells?|lymph|type|and [a-z]|is\b|was\b)")  # "B cells"
+_LOWER_WORD = re.compile(r"\s*(?!(?:shows?|is|depicts?|demonstrates?|illustrates?|represents?|displays?)\b)[a-z]")
+_NO_LABEL_BEFORE = re.compile(r"\s*(?:cells?|lymph|type|and [a-z])")  # "B cells"
 _MEASURED = frozenset(["line", "lines", "distance", "height", "width", "length", "diameter", "angle", "point", "axis"])
 _LONG_TEXT = 40  # characters for each number, labels included
 _VIEW = re.compile(
     r"\b(?:axial|coronal|sagittal|lateral|frontal|oblique|views?|images?|scans?|sections?|radiographs?|ct|mri|t[12]|stain\w*)\b",
     re.IGNORECASE,
-)
-_OPPOSITE = (
-    ("left", "right"),
-    ("top", "bottom"),
-    ("upper", "lower"),
-    ("first", "second"),
-    ("upper", "bottom"),
-    ("top", "lower"),
 )
 
 
@@ -96,13 +89,16 @@ def _row(caption: str, markers: Sequence[Marker], kind: Kind) -> list[Label]:
         return []
     by_style = {style: found[style] for style in _STYLES if style in found}
     chains = {style: _chain(labels, kind, style in _SURE) for style, labels in by_style.items()}
+    chains.pop("opened", None)
+    if not chains:
+        return []
     main = max(chains, key=lambda style: _length(chains[style], kind))  # of equals the surest
     if not _length(chains[main], kind):
         return _alone(caption, by_style)
     row = chains[main]
-    for style in by_style:
-        if style != main:
-            row = _filled(row, by_style[style], kind)
+    for style in (*by_style, *by_style):  # what fills one gap may show that a label behind it belongs to the row
+        chosen = set(row)
+        row = _filled(row, [label for label in by_style[style] if label not in chosen], kind)
     if not _is_row(caption, row, kind):
         return _alone(caption, by_style)
     return row
@@ -127,7 +123,9 @@ def _numbers_parts(caption: str, row: Sequence[Label]) -> bool:
 
 
 def _is_mark(caption: str, label: Label) -> bool:
-    """Whether the label abbreviates the word before it, as in "angle (A)", or is a mark on what that word measures."""
+    """Whether the label abbreviates a word, as in "angle (A)" or "A = angle", or is a mark on what a word measures."""
+    if "=" in caption[label.marker.end - 2 : label.marker.end]:
+        return caption[label.marker.end : label.marker.end + 1].lower() == label.names[0].lower()
     words = caption[max(0, label.marker.start - 40) : label.marker.start].lower().split()
     if label.marker.style != "brackets" or not words or not words[-1][-1].isalnum():
         return False
@@ -167,23 +165,27 @@ def _chain(labels: Sequence[Label], kind: Kind, is_sure: bool) -> list[Label]:
         return [label for label in labels if max(_places_of(label, kind)) < last]
     chain: list[Label] = []
     seen: set[int] = set()
+    names: set[str] = set()
     for label in labels:
         places = set(_places_of(label, kind))
-        if next(place for place in range(len(seen) + 1) if place not in seen) in places and places.isdisjoint(seen):
+        is_next = next(place for place in range(len(seen) + 1) if place not in seen) in places
+        is_nested = max(seen, default=-1) in places and len(label.names[0]) > 1  # "B2" behind "B1"
+        if (is_next and places.isdisjoint(seen)) or (is_nested and names.isdisjoint(label.names)):
             chain.append(label)
             seen |= places
+            names.update(label.names)
     last = _reach(seen)
     return [label for label in chain if max(_places_of(label, kind)) < last]
 
 
 def _reach(present: set[int]) -> int:
-    """How far a row reaches that may lack one label in four, but not the first."""
+    """How far a row reaches that may lack one label, and one more in every four."""
     reach, missing = 0, 0
     for place in range(max(present, default=-1) + 1):
         missing += place not in present
-        if place in present and missing * 4 <= place:
+        if place in present and (missing <= 1 or missing * 4 <= place):
             reach = place + 1
-    return reach if 0 in present else 0
+    return reach
 
 
 def _filled(row: Sequence[Label], labels: Iterable[Label], kind: Kind) -> list[Label]:
@@ -217,8 +219,7 @@ def _alone(caption: str, by_style: dict[Style, list[Label]]) -> list[Label]:
 def _places(caption: str) -> list[Label]:
     """Words for places that name subfigures: there must be two that are opposite."""
     labels = [Label(marker, (marker.text,)) for marker in find_places(caption)]
-    words = {word for label in labels for word in label.names[0].split()}
-    return labels if any(one in words and other in words for one, other in _OPPOSITE) else []
+    return labels if are_opposite(label.names[0] for label in labels) else []
 
 
 def _without_references(caption: str, labels: Sequence[Label]) -> list[Label]:

@@ -20,10 +20,10 @@ LABEL = (
     r"(?!H\s?(?:&|and|\+|/)\s?E(?!\w))"  # the stain
     r"(?:[A-Za-z](?:[0-9]{1,2}|[ivx]{1,4}|['’′]{1,2})?|[ivx]{2,5}|[IVX]{2,5}|[0-9]{1,2}[A-Za-z]?)(?!\w)"
 )
-JOIN = r"\s{0,2}(?:,\s?(?:and|or|to)\b|[,;&+/\-–—‐‑−]|and\b|or\b|to\b|through\b)\s{0,2}"
+JOIN = r"\s{0,2}(?:,\s?(?:and|or|to)\b|[,;&+/~\-–—‐‑−]|and\b|or\b|to\b|through\b)\s{0,2}"
 LIST = rf"{LABEL}(?:{JOIN}{LABEL}){{0,30}}"
 _TOKEN = re.compile(rf"(?<!\w){LABEL}")
-_RANGE = re.compile(r"[-–—‐‑−]|\bto\b|through")
+_RANGE = re.compile(r"[~\-–—‐‑−]|\bto\b|through")
 
 _READ_AS: dict[Kind, re.Pattern[str]] = {
     "upper": re.compile(r"([A-Z])([0-9]{1,2}|[ivx]{1,4}|['’′]{1,2})?"),

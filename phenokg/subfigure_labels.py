@@ -1,4 +1,4 @@
-"""Places of a caption that may name subfigures: "(A)", "b)", "C.", "(d-f)", "Panel G", "left:"; all that read like it.
+"""Places of a caption that may name subfigures: "(A)", "b)", "C.", "(d-f)", "Panel G"; all that read like it.
 
 Only the form is looked at here, each place alone; whether it is a name is decided in `choose_markers.py` from all
 places of the caption together. Every pattern is bounded, so that the time is linear in the length of the caption.
@@ -6,31 +6,32 @@ places of the caption together. Every pattern is bounded, so that the time is li
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from phenolip.phenokg.label_names import JOIN, KINDS, LIST, read_labels, sensible_length
 
 #: How a marker is set off: "(A)" or "[A]", "A)", "Panel A", "A:", "A.", "A," or "A -", "A"; "(left)" or "Left:".
-Style = Literal["brackets", "bracket", "panel", "colon", "stop", "comma", "bare", "position"]
+#: An "opened" bracket that is not closed, "(A Liver", only fills a gap between others.
+Style = Literal["brackets", "bracket", "panel", "colon", "stop", "comma", "bare", "opened", "position"]
 
-_NOUN = r"(?i:(?:sub-?)?(?:panel|figure|fig\.?|image|picture|photo(?:graph)?|plate|frame|part)s?)\s{1,2}"
+_NOUN = (
+    r"(?i:(?:sub-?)?(?:panel|figure|fig\.?|image|picture|photo(?:(?:micro)?graph)?|plate|frame|part|scan|slide)s?)"
+    r"\s{1,2}"
+)
 #: The number of the figure before the letter, as in "(1a)" and "Figure 1A:".
 _NUMBER = r"[0-9]{1,2}\s?(?=[A-Za-z](?!\w))"
 _NUMBERED = rf"(?:(?i:fig(?:ure|\.)?\s?))?{_NUMBER}"
-_SIDE = r"(?:far[ -])?(?:left|right|top|bottom|upper|lower|middle|cent(?:er|re|ral)|first|second|third|fourth|last)"
-_PLACE = rf"(?i:{_SIDE}(?:(?:-|\s){{1,2}}(?:left|right|middle|cent(?:er|re|ral)))?)(?!\w)(?:[\s-]most)?"
-_PART = r"(?i:panels?|images?|pictures?|figures?|photographs?|photos?|rows?|columns?|lines?)(?!\w)"
 
 _BRACKETS = re.compile(
-    rf"[(\[]\s?(?:{_NOUN}|{_NUMBER})?({LIST})\s?(?:([)\]])|[,;:]\s?|\s(?=(?i:arrow|inset|left|right|top|bottom)))"
+    rf"[(\[]\s?(?:{_NOUN}|{_NUMBER})?({LIST})\s?(?:[.,:]?\s?([)\]])|[,;:]\s?|\s(?=(?i:arrow|inset|left|right|top|bottom)))"
 )
 _NOUN_BEFORE = re.compile(rf"(?:^|[.;:]\s{{0,2}})({_NOUN.removesuffix('{1,2}')}?)$")
-_NAMED_IN_BRACKETS = re.compile(rf"[,;]\s?{_NOUN}({LIST})\s?(?=\))")
+_LAST_IN_BRACKETS = re.compile(rf"[,;]\s?(?:{_NOUN})?({LIST})\s?(?=\))")
 _BEFORE_BRACKET = re.compile(rf"(?<![\w(\-])(?<![0-9]\.)({LIST})\s?$")
 _AT_START = re.compile(
     rf"(?:^|(?<=[.;:?!)\]\n,(])|(?<=\sand\s))\s{{0,3}}(?:and\s)?(?P<whole>(?:{_NUMBERED}|(?P<noun>(?i:in\s)?{_NOUN}))?"
-    rf"(?P<list>{LIST})(?:\s?(?P<colon>:)(?!:)|\s?(?P<stop>\.)(?=\s|[A-Z(]|$)|(?P<comma>,|\s?[-–—])\s|(?P<bare>\s)))"
+    rf"(?P<list>{LIST})(?:\s?(?P<colon>:)(?!:)|\s?(?P<stop>\.)(?=\s|[A-Z(]|$)|(?P<comma>,|\s?[-–—=]|/)\s|(?P<bare>\s)))"
 )
 #: Within a sentence: "of both eyes A: right eye, B: left eye", "of a microarray A.The tissue".
 _IN_SENTENCE = re.compile(rf"(?<=[\w,]\s)({LIST})(?:\s?(:)(?=\s)|\.(?=[A-Z][a-z]))")
@@ -39,17 +40,9 @@ _GLUED = re.compile(r"(?<=[.)\]:;])\s?([a-z](?:\s?[-–,]\s?[a-z])*)(?=[A-Z][a-z
 _TYPE_BEFORE = re.compile(
     r"(?:types?|groups?|class|grades?|stages?|vitamins?|hepatitis|cases?|patients?|cohorts?|cells?)\s$", re.I
 )
-_PLACE_IN_BRACKETS = re.compile(rf"\(({_PLACE})(?:\s({_PART}))?(?:(\))|[,;]\s)")
-_PLACE_AT_START = re.compile(
-    rf"(?:^|(?<=[.;:?!)\n,]))\s{{0,3}}(?:(?i:and|in|on)\s)?(?:(?i:the)\s)?"
-    rf"(?P<whole>(?P<place>{_PLACE})(?:\s(?P<part>{_PART}))?(?P<colon>\s?:|(?<![.;:]),\s)?)"
-)
-_PLACE_THAT_SHOWS = re.compile(
-    rf"(?<!\w)(?:(?i:the)\s)?({_PLACE})\s({_PART})(?=\s(?:is|are|(?:show|depict|illustrate|represent|display)s?)\b)"
-)
 _BRACKET = re.compile(r"[()]")
-_NOT_BEFORE: dict[Style, str] = {"bare": ",)](", "stop": ",(", "comma": ","}
-_NEXT_IN_BRACKETS = re.compile(r"[;,]\s(?:and\s)?([A-Za-z])\s?[,:]\s")
+_NOT_BEFORE: dict[Style, str] = {"bare": ",)]", "stop": ",(", "comma": ","}
+_NEXT_IN_BRACKETS = re.compile(rf"[;,]\s(?:and\s)?(?:{_NOUN})?([A-Za-z])\s?[,:]\s")
 _AFTER_LABEL = re.compile(r"\s?[,;–—-]?\s?")
 _MAX_NOUN = 16
 _MAX_NOTE = 150  # characters
@@ -90,24 +83,6 @@ def find_markers(caption: str) -> list[Marker]:
     return _joined(caption, sorted(found, key=lambda marker: marker.start))
 
 
-def find_places(caption: str) -> list[Marker]:
-    """All words for where a subfigure lies that stand as a label does: "(left)", "Top row:", "Left panel shows"."""
-    found = []
-    for match in _PLACE_IN_BRACKETS.finditer(caption):
-        if bounds := _bounds(caption, match, 3):
-            found.append(Marker(match.start(), bounds[0], _place_label(match[1], match[2]), "position", bounds[1]))
-    for match in _PLACE_AT_START.finditer(caption):
-        if (match["colon"] or match["part"]) and not _is_in_brackets(caption, match.start()):
-            found.append(
-                Marker(match.start("whole"), match.end(), _place_label(match["place"], match["part"]), "position")
-            )
-    starts = {marker.end for marker in found}
-    for match in _PLACE_THAT_SHOWS.finditer(caption):
-        if match.end() not in starts:
-            found.append(Marker(match.start(), match.end(), _place_label(match[1], match[2]), "position"))
-    return sorted(found, key=lambda marker: marker.start)
-
-
 def markers_at_edges(caption: str, label: str, span: tuple[int, int]) -> list[tuple[int, int]]:
     """Spans of markers with a label, alone or among others, at the begin and at the end of a part of a caption.
 
@@ -116,7 +91,7 @@ def markers_at_edges(caption: str, label: str, span: tuple[int, int]) -> list[tu
     start, end = span
     found = []
     for low, high in ((start, min(end, start + _LOOK_BACK)), (max(start, end - _LOOK_BACK), end)):
-        for marker in find_markers(caption[low:high]) + find_places(caption[low:high]):
+        for marker in find_markers(caption[low:high]):
             at = low + marker.start, low + marker.end
             is_at_edge = not caption[start : at[0]].strip() or not caption[at[1] : end].strip(" .,;:\n")
             names = {name for kind in KINDS for name in read_labels(marker.text, kind)} | {marker.text}
@@ -129,15 +104,17 @@ def markers_at_edges(caption: str, label: str, span: tuple[int, int]) -> list[tu
     return found
 
 
-def _is_in_brackets(caption: str, place: int) -> bool:
+def is_in_brackets(caption: str, place: int) -> bool:
+    """Whether a bracket that opens not far before a place is still open there."""
     low = max(0, place - _MAX_NOTE)
     return caption.rfind("(", low, place) > caption.rfind(")", low, place)
 
 
 def _in_brackets(caption: str) -> Iterator[Marker]:
+    closed: set[int] = set()
     for match in _BRACKETS.finditer(caption):
         is_citation = match[0][0] == "[" and not any(map(str.isalpha, match[1]))
-        if is_citation or not (bounds := _bounds(caption, match, 2)):
+        if is_citation or not (bounds := find_bounds(caption, match, 2)):
             continue
         start, (end, note), text = match.start(), bounds, match[1]
         if noun := _NOUN_BEFORE.search(caption, max(0, start - _MAX_NOUN), start):
@@ -147,11 +124,13 @@ def _in_brackets(caption: str) -> Iterator[Marker]:
         following = _NEXT_IN_BRACKETS.search(caption, *note) if note else None
         if not following or ord(following[1]) != ord(text[-1]) + 1:  # not "(A, axial; B, coronal)"
             yield Marker(start, end, text, "brackets", note)
-    for match in _NAMED_IN_BRACKETS.finditer(caption):
-        yield Marker(match.start(), match.end(), match[1], "brackets")
+            closed.add(end - 1)
+    for match in _LAST_IN_BRACKETS.finditer(caption):
+        if match.end() not in closed and is_in_brackets(caption, match.start()):
+            yield Marker(match.start(), match.end(), match[1], "brackets")
 
 
-def _bounds(caption: str, match: re.Match[str], closing: int) -> tuple[int, tuple[int, int] | None] | None:
+def find_bounds(caption: str, match: re.Match[str], closing: int) -> tuple[int, tuple[int, int] | None] | None:
     """Where a marker in brackets ends, and the note in it; None if the bracket does not close."""
     if match[closing]:
         return match.end(), None
@@ -183,7 +162,9 @@ def _at_starts(caption: str) -> Iterator[Marker]:
         place = marker.end
         before = caption[max(0, marker.start - 5) : marker.start].removesuffix("and ").rstrip()[-1:]
         is_out_of_place = before and before in _NOT_BEFORE.get(marker.style, "")
-        if not is_out_of_place and not (marker.style in ("bare", "stop") and before.isalnum()):
+        if marker.style == "bare" and before == "(":
+            yield replace(marker, start=marker.start - 1, style="opened")
+        elif not is_out_of_place and not (marker.style in ("bare", "stop") and before.isalnum()):
             yield marker
     for match in _IN_SENTENCE.finditer(caption):
         if not _TYPE_BEFORE.search(caption, max(0, match.start() - 12), match.start()):
@@ -225,10 +206,3 @@ def _with_outer_brackets(caption: str, marker: Marker) -> Marker:
     if marker.style == "brackets" and before == "(" and after == ")":
         return Marker(marker.start - 1, marker.end + 1, marker.text, marker.style, marker.note)
     return marker
-
-
-def _place_label(place: str, part: str | None) -> str:
-    """As a reader would name it: "top left" of "Top-left panel", "upper row" of "Upper row"."""
-    words = re.split(r"[\s-]+", place.lower())
-    is_line = part is not None and part.lower().rstrip("s") in ("row", "column", "line")
-    return " ".join([*words, part.lower().rstrip("s")] if is_line else words)

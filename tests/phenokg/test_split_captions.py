@@ -61,6 +61,13 @@ CASES = [
     ("Positive (C, in red), negative (A) or weak (B).", [], {"C": "Positive", "A": "negative", "B": "weak"}),
     ("MRI (A, T1; B, T2; C, FLAIR).", ["MRI"], {"A": "T1", "B": "T2", "C": "FLAIR)."}),
     ("MRI. A, T1 view; B, T2 view. (C) H&E.", ["MRI."], {"A": "T1 view", "B": "T2 view.", "C": "H&E."}),
+    ("(A) Liver. B) Lung. C. Skin. (D) Bone.", [], {"A": "Liver.", "B": "Lung.", "C": "Skin.", "D": "Bone."}),
+    ("(A) Liver. (B Lung. (C) Skin.", [], {"A": "Liver.", "B": "Lung.", "C": "Skin."}),
+    ("Mice. (A) Liver. (C) Skin.", ["Mice."], {"A": "Liver.", "C": "Skin."}),
+    ("A: Liver. B1: Lung. B2: Skin.", [], {"A": "Liver.", "B1": "Lung.", "B2": "Skin."}),
+    ("Normal liver (arrow, A) and lung (PAS, B).", [], {"A": "Normal liver (arrow", "B": "lung (PAS"}),
+    ("Mice. A shows a liver. B is a lung.", ["Mice."], {"A": "shows a liver.", "B": "is a lung."}),
+    ("A = normal liver; B = lung.", [], {"A": "normal liver", "B": "lung."}),
     # the background
     ("Mice. (A) Well. (B) Ill. Scale bars: 5 mm.", ["Mice.", "Scale bars: 5 mm."], {"A": "Well.", "B": "Ill."}),
     (
@@ -79,6 +86,7 @@ WHOLE = [
     "Vitamin A, type B and (A-a gradient) were measured (n = 5), stained (H&E) and (c).",
     "E. coli and C. difficile. Type A: influenza, type B: another.",
     "The cornea (C), anterior chamber (AC), lens (L) and angle (A).",
+    "The organs: A = artery; B = bladder; C = colon.",
     "A line: thickness at the pole. B line: thickness at 45 degrees.",
     "A large tumor of the liver. B cells were stained.",
     "A mass of the right kidney (left to right shunt), (right more than left).",
