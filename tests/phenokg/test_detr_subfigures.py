@@ -23,9 +23,11 @@ from transformers.models.detr.image_processing_pil_detr import DetrImageProcesso
 from transformers.models.yolos.image_processing_pil_yolos import YolosImageProcessorPil
 
 from phenolip.exceptions import ConfigurationError
-from phenolip.phenokg import detr_subfigures
+from phenolip.phenokg import detect_subfigures, detr_subfigures
 from phenolip.phenokg.box_cleaning import clean_boxes
+from phenolip.phenokg.detect_subfigures import DetectConfig
 from phenolip.phenokg.detr_subfigures import DetectorConfig, load_detector, snapped_size
+from phenolip.phenokg.records import ImageFile
 
 BACKBONE = {"embedding_size": 8, "hidden_sizes": [8, 8], "depths": [1, 1], "layer_type": "basic"}
 
@@ -101,6 +103,15 @@ def test_images_of_one_size_go_through_together(detector_dir):
     )
     detector(IMAGES)
     assert sorted(seen) == [(1, 3, 64, 64), (1, 3, 64, 128), (1, 3, 128, 64), (2, 3, 64, 128)]
+
+
+def test_the_step_runs_it_as_a_back_end(detector_dir, tmp_path):
+    for number, image in enumerate(IMAGES[:3]):
+        image.save(tmp_path / f"{number}.png")
+    files = [ImageFile(str(tmp_path), f"{number}.png") for number in range(3)]
+    config = DetectConfig(backend="dab_detr", model=str(detector_dir), device="cpu", score_threshold=0.1, batch_size=2)
+    found = list(detect_subfigures.run(files, config))
+    assert [list(record.boxes) for record in found] == load(detector_dir)(IMAGES[:3])
 
 
 def test_a_figure_with_nothing_above_the_threshold_stays_whole(detector_dir):
