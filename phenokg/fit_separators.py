@@ -32,6 +32,7 @@ _RESCALED_SHARE = 0.3
 _SCALES = (0.6, 1.4)
 _NEAR_PX = 4  # places this near a right one are neither right nor wrong
 _THIN_PX = 2  # a gap this narrow may show as a seam
+_MARGIN_PX = 8  # a wider band at the seam of images that abut is a margin
 _KEPT_LINES = 0.7  # of the lines elsewhere: when a figure is cut, not all are found
 
 Interval = tuple[int, int]
@@ -55,15 +56,29 @@ def intervals_between(boxes: Boxes, axis: int) -> list[Interval]:
 
 
 def judge(places: Places, intervals: Sequence[Interval]) -> NDArray[np.int64]:
-    """1 for places that separate boxes, 0 for those that do not, -1 for those between; (N,)."""
+    """1 for places that separate boxes, 0 for those that do not, -1 for those between; (N,).
+
+    A gap is a gutter, and where one is seen its ends are wrong. Images that abut meet at a seam, and a band of one
+    colour at its side is the margin of one of them.
+    """
     right = np.zeros(len(places.starts), np.int64)
     is_seam = places.colours < 0
     for start, end in intervals:
         right[is_seam & (right == 0) & (places.starts >= start - _NEAR_PX) & (places.starts <= end + _NEAR_PX)] = -1
     for start, end in intervals:
-        right[~is_seam & (places.starts <= end + 1) & (places.ends >= start - 1)] = 1
-        if end - start <= _THIN_PX:
-            right[is_seam & (places.starts >= start) & (places.starts <= end)] = 1
+        touches = ~is_seam & (places.starts <= end + 1) & (places.ends >= start - 1)
+        if end - start > _THIN_PX:
+            right[touches] = 1
+            if touches.any():
+                right[
+                    is_seam & (right == -1) & (places.starts >= start - _NEAR_PX) & (places.starts <= end + _NEAR_PX)
+                ] = 0
+            continue
+        is_margin = (places.ends - places.starts > _MARGIN_PX) & (
+            (np.abs(places.starts - start) <= _THIN_PX) | (np.abs(places.ends - end) <= _THIN_PX)
+        )
+        right[touches] = np.where(is_margin, -1, 1)[touches]
+        right[is_seam & (places.starts >= start) & (places.starts <= end)] = 1
     return right
 
 

@@ -58,7 +58,7 @@ def _visible(maps: FigureMaps, part: Part, gutters: Collection[int]) -> _Visible
                 return None
             first = int(is_page.argmin())
             if largest_share < 1 and page in gutters:
-                first = _behind_label(maps, box, number, is_page, first)
+                first = _behind_label(maps, box, number, shares[page], is_page)
             is_straight = 1 - float(shares[page, first : first + 2].min()) >= _FIRM_SHARE
             if page not in gutters and not (is_straight and _is_page_left(maps, box, number, page, first)):
                 continue
@@ -87,23 +87,28 @@ def _is_page_left(maps: FigureMaps, box: list[int], number: int, page: int, firs
     return is_light and first > 0 and maps.step_share(tuple(box), axis, line) >= _FIRM_SHARE
 
 
-def _behind_label(maps: FigureMaps, box: list[int], number: int, is_page: NDArray[np.bool_], first: int) -> int:
-    """Where content begins behind a label; where it begins at all if there is none.
+def _behind_label(
+    maps: FigureMaps, box: list[int], number: int, shares: NDArray[np.float32], is_page: NDArray[np.bool_]
+) -> int:
+    """The first line of content behind a label; of content at all if there is no label.
+
+    A label is short and low, and what follows is page, or the straight edge of an image.
 
     Args:
         maps: Of the figure.
         box: What is looked at.
         number: Side of the box from which lines are counted.
-        is_page: Of each line, from that side inward.
-        first: First line of content.
+        shares: Of page in each line, from that side inward.
+        is_page: Of each line.
     """
-    axis, num_lines = number % 2, len(is_page)
-    depth = int(_LABEL_DEPTH * num_lines)
-    end = first + int(is_page[first : first + depth].argmax())  # first line of page behind it
-    if end == first:
-        return first
+    axis, first = number % 2, int(is_page.argmin())
+    depth = int(_LABEL_DEPTH * len(shares))
+    end = first + int(is_page[first : first + depth].argmax())  # of what may be a label, if page follows
     behind = end + int(is_page[end:].argmin())
-    if is_page[behind] or behind > first + depth:
+    straight = int((shares <= 1 - _FIRM_SHARE).argmax())
+    if end == first or straight < end:
+        end = behind = straight
+    if not first < end <= first + depth or is_page[behind]:
         return first
     label = list(box)
     lines = (box[axis + 2] - end, box[axis + 2] - first) if number > 1 else (box[axis] + first, box[axis] + end)

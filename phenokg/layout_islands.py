@@ -15,6 +15,7 @@ from phenolip.phenokg.separator_maps import COLOURS
 _STEP_PX = 2  # page is looked for in squares of this side: a gutter of three pixels still shows
 _MIN_ISLANDS = 4  # fewer are always parted by a straight line
 _MIN_SIDE_PX = 4 * MIN_PART_PX  # of a region
+_MIN_AREA = 0.25  # of a region, as a share of the figure
 _PAGE_SHARES = 0.01, 0.5  # of the region, that is page
 _RIM_SHARE = 0.6  # of an edge that is no page
 
@@ -23,14 +24,13 @@ def find_islands(maps: FigureMaps, region: Region) -> list[PixelBox]:
     """Boxes of at least four images in a page of one colour; none where the region does not look like that."""
     left, top, right, bottom = region
     width, height = (right - left) // _STEP_PX * _STEP_PX, (bottom - top) // _STEP_PX * _STEP_PX
-    if min(width, height) < _MIN_SIDE_PX:
+    if min(width, height) < _MIN_SIDE_PX or width * height < _MIN_AREA * maps.size[0] * maps.size[1]:
         return []
     for colour in range(len(COLOURS)):
         is_page = maps.has_colour((left, top, left + width, top + height), colour)
-        squares = is_page.reshape(height // _STEP_PX, _STEP_PX, width // _STEP_PX, _STEP_PX).all(axis=(1, 3))
-        if not _PAGE_SHARES[0] <= squares.mean() <= _PAGE_SHARES[1]:
-            continue
-        boxes = _islands(~squares)
+        rows = is_page[::2] & is_page[1::2]
+        squares = rows[:, ::2] & rows[:, 1::2]
+        boxes = _islands(~squares) if _PAGE_SHARES[0] <= squares.mean() <= _PAGE_SHARES[1] else []
         if boxes:
             shift = np.array([left, top, left, top])
             return [tuple(box) for box in (np.array(boxes) * _STEP_PX + shift).tolist()]
