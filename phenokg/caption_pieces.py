@@ -21,6 +21,7 @@ Span = tuple[int, int]
 
 _CLAUSE = re.compile(r"[;,]\s(?:and\s|or\s|while\s|whereas\s)?|\s(?:and|or|while|whereas|but)\s")
 _MENTION = re.compile(rf"\b(?:in|of|for|from)\s(?:(?:the )?(?:panels?|images?|figures?)\s)?\(?({LIST})")
+_NO_TEXT = ("", "and", "or", "to")
 _MAX_CLAUSE_LOOK = 600  # characters that are searched for the begin of a clause
 _MAX_LABELS_LOOK = 64  # labels of a sentence
 
@@ -77,7 +78,7 @@ class _Assignment:
         silent = {
             name
             for name, spans in self.made.own.items()
-            if not any(self.caption[start:end].strip(" .,;:\n") for start, end in spans[:_MAX_LABELS_LOOK])
+            if all(self.caption[start:end].strip(" .,;:&\n") in _NO_TEXT for start, end in spans[:_MAX_LABELS_LOOK])
         }
         for label in self.labels if silent else ():
             if names := [name for name in label.names if name in silent]:

@@ -58,7 +58,7 @@ def _between(caption: str, labels: Sequence[Label], number: int) -> str:
 def _role(caption: str, label: Label) -> Role | None:
     """The role of a label that its surroundings show plainly."""
     marker = label.marker
-    is_set_off = marker.style == "bracket" or caption.startswith(("(", "["), marker.start)
+    is_set_off = marker.style in ("brackets", "bracket") or caption.startswith("(", marker.start)
     if not is_set_off or starts_here(caption, marker.start):
         return "leads"
     if _PUNCTUATED.match(caption, marker.end) and caption[max(0, marker.start - 2) : marker.start].endswith(", "):
