@@ -165,10 +165,12 @@ def _align(
         places, margins = share_labels(styles[0] + extra, orders[0].places)
     else:
         places, margins = assign_labels([style + extra for style in styles], orders)
-    found = zip(boxes, places, map(_confidence, margins), strict=True)
+    spare = max(1, len(parts) - len(boxes))
+    sure = [round(_confidence(margin, spare), 4) for margin in margins]
+    found = zip(boxes, places, sure, strict=True)
     return tuple(
-        LabelledBox(box, labels[place] if sure >= config.min_confidence else "", round(sure, 4))
-        for box, place, sure in found
+        LabelledBox(box, labels[place] if confidence >= config.min_confidence else "", confidence)
+        for box, place, confidence in found
     )
 
 
@@ -200,9 +202,10 @@ def _other_evidence(
     return extra
 
 
-def _confidence(margin: float) -> float:
+def _confidence(margin: float, num_rivals: int) -> float:
+    """That a label is right, which is so many nats ahead of about so many others."""
     offset, slope = _CONFIDENCE
-    return 1 / (1 + exp(-min(700.0, offset + slope * margin)))
+    return 1 / (1 + num_rivals * exp(min(700.0, -offset - slope * margin)))
 
 
 def _align_record(record: CaptionedBoxes, config: AlignConfig) -> AlignedBoxes | Drop:

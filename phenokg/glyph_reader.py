@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 CHARACTERS = string.ascii_uppercase + string.ascii_lowercase + string.digits + "()"
 WEIGHTS = Path(__file__).with_name("glyphs.npz")
 
-_LOOK_ALIKE = ("I1lij", "0Oo", "S5s")  # of which fonts draw some alike
-
 
 @lru_cache(maxsize=2)
 def load_weights(path: str = str(WEIGHTS)) -> dict[str, NDArray[np.float32]]:

@@ -11,8 +11,9 @@ from phenolip.phenokg.records import SplitCaption
 from phenolip.phenokg.split_captions import split_caption, subcaptions_from_spans
 
 _MARKERS = {
-    "upper": re.compile(r"\(?(?<!\w)[A-Z](?:[0-9]{1,2})?(?:\)|[.:](?=\s))"),
-    "lower": re.compile(r"\(?(?<!\w)[a-z](?:[0-9]{1,2})?(?:\)|[.:](?=\s))"),
+    "upper": re.compile(r"\(?(?<!\w)[A-Z](?:[0-9]{1,2})?(?:\)|[.:,](?=\s))"),
+    # The last is a bold letter whose space was lost: "of the liver.bAxial view".
+    "lower": re.compile(r"\(?(?<!\w)[a-z](?:[0-9]{1,2})?(?:\)|[.:,](?=\s))|(?<=[.)\]:;])[a-z](?=[A-Z][a-z])"),
 }
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from phenolip.phenokg.glyph_candidates import Glyphs, find_glyphs
-from phenolip.phenokg.glyph_reader import CHARACTERS, read_glyphs
+from phenolip.phenokg.glyph_reader import read_glyphs
+from phenolip.phenokg.glyph_strings import read_strings
 from phenolip.phenokg.records import PixelBox
 
 _SIDE_PX = 750  # of a square of the picture's area as it is read; smaller ones are enlarged, at most twice
@@ -21,20 +22,10 @@ _MAX_SIDE_PX = 2000
 _REACH = 0.06  # of the longer side, that a label may stand outside of its box
 _DEPTH = 0.3  # of a box's side, that a label may stand inside
 _MIDDLE = 0.12  # of a box's width, that a centred label may be off
-_MAX_GAP = 0.45  # of the height of a letter, between letters of one label
-_CAPITAL_PER_SMALL = 1 / 0.72  # height of a capital to that of the small letters without a stroke upwards
-_SMALL = frozenset("acemnorsuvwxz")
-_MIN_LOG_P = -3.5  # a letter less likely than this was not read
-_READ = 5.0  # nats that a letter read for certain speaks for its label
-_BRACKET = 1.5  # nats more where brackets stand around it
-_NEIGHBOUR = -4.0  # nats where it is part of a longer word
-_IS_BRACKET = 0.3  # least probability
-_PIECE = -1.0  # nats where only a nested number follows, "A1" for "A"
 _CORNERS = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 1.0), (0.5, 0.0))  # (right, bottom)
 _CORNER_LOG_PRIOR = np.array([0.0, -1.0, -1.5, -1.5, -1.5, -2.5])  # 2,576 labels of real figures: 67, 17, 2, 5, 6, 1 %
 _MAX_STYLES = 48
 _MAX_PENALTY = 4.5
-_ALIKE = {"I": "Il1", "L": "Ll", "O": "Oo0", "J": "Jj", "S": "Ss", "1": "1Il", "0": "0O"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +107,7 @@ def _find_readings(
     long_side: float,
 ) -> _Readings:
     """Every label that could be read at every box."""
-    scores, extents, capitals = _read(glyphs, log_p, labels, is_case_told)
+    scores, extents, capitals = read_strings(glyphs, log_p, labels, is_case_told)
     kept = scores.max(axis=1, initial=0.0) > 0
     scores, extents, capitals = scores[kept], extents[kept], capitals[kept]
     box, glyph = _pairs(extents, places, _REACH * long_side)
@@ -161,90 +152,6 @@ def _penalties(readings: _Readings, leader: int) -> NDArray[np.float64]:
     size = np.log(readings.capital / readings.capital[leader]) / 0.12
     unlike = np.log1p((apart / spread) ** 2).sum(axis=1) + np.log1p(size**2)
     return np.minimum(unlike, _MAX_PENALTY)
-
-
-def _read(
-    glyphs: Glyphs, log_p: NDArray[np.float32], labels: Sequence[str], is_case_told: bool
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Scores of each glyph as the first of each label (G, M), its label's extent (G, 4), height of a capital (G,)."""
-    num = len(glyphs.boxes)
-    scores, extents = np.zeros((num, len(labels))), glyphs.boxes.astype(float)
-    if not num:
-        return scores, extents, np.ones(0)
-    line = _Line(glyphs, log_p)
-    for column, label in enumerate(labels):
-        if not label or not set(label) <= set(CHARACTERS[:-2]):
-            continue  # words on the place are not printed
-        known = scores.max(axis=1)
-        scores[:, column], found = line.read(label, is_case_told)
-        better = scores[:, column] > known
-        extents[better] = found[better]
-    heights = (glyphs.boxes[:, 3] - glyphs.boxes[:, 1]).astype(float)
-    is_small = np.isin(log_p[:, : len(CHARACTERS)].argmax(axis=1), [CHARACTERS.index(sign) for sign in _SMALL])
-    return scores, extents, np.where(is_small, heights * _CAPITAL_PER_SMALL, heights)
-
-
-class _Line:
-    """Glyphs beside each other, to read labels of several characters and to tell them from words."""
-
-    def __init__(self, glyphs: Glyphs, log_p: NDArray[np.float32]) -> None:
-        self.boxes, self.log_p = glyphs.boxes, log_p
-        self.before, self.after = _neighbours(glyphs, log_p)
-        self.opening, self.closing = (np.exp(log_p[:, CHARACTERS.index(sign)]) > _IS_BRACKET for sign in "()")
-        self.nested = np.exp(log_p[:, [CHARACTERS.index(sign) for sign in "0123456789i"]]).sum(axis=1) > 0.5
-
-    def read(self, label: str, is_case_told: bool) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Nats for each glyph being the first of a label (G,), and the extent of label and brackets (G, 4)."""
-        num = len(self.boxes)
-        chain, total = np.arange(num), np.zeros(num)
-        for place, sign in enumerate(label):
-            if place:
-                chain = np.where(chain >= 0, self.after[chain], -1)
-            total += np.where(chain >= 0, _log_p_of(self.log_p, sign, is_case_told)[chain], -np.inf)
-        total /= len(label)
-        last = np.maximum(chain, 0)
-        left, right = self.before, np.where(chain >= 0, self.after[last], -1)
-        leads = np.where(self.opening[left], _BRACKET, _NEIGHBOUR)
-        follows = np.where(self.closing[right], _BRACKET, np.where(self.nested[right], _PIECE, _NEIGHBOUR))
-        total_score = _READ + total + np.where(left < 0, 0.0, leads) + np.where(right < 0, 0.0, follows)
-        start = np.where((left >= 0) & self.opening[left], left, np.arange(num))
-        end = np.where((right >= 0) & self.closing[right], right, last)
-        low = np.minimum(self.boxes[start, :2], self.boxes[end, :2])
-        high = np.maximum(self.boxes[start, 2:], self.boxes[end, 2:])
-        return np.where(total > _MIN_LOG_P, np.maximum(0.0, total_score), 0.0), np.concatenate([low, high], axis=1)
-
-
-def _log_p_of(log_p: NDArray[np.float32], sign: str, is_case_told: bool) -> NDArray[np.float64]:
-    signs = set(_ALIKE.get(sign.upper(), sign)) | ({sign} if is_case_told else {sign.lower(), sign.upper()})
-    columns = [CHARACTERS.index(one) for one in signs]
-    return np.logaddexp.reduce(log_p[:, columns].astype(float), axis=1)
-
-
-def _neighbours(glyphs: Glyphs, log_p: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The glyph before and after each one on its line, -1 for none."""
-    boxes = glyphs.boxes.astype(float)
-    heights = boxes[:, 3] - boxes[:, 1]
-    is_sign = log_p[:, -1] < np.log(0.5)
-    before, after = np.full(len(boxes), -1), np.full(len(boxes), -1)
-    for cut in np.unique(glyphs.cuts):
-        members = np.flatnonzero(glyphs.cuts == cut)
-        signs = members[is_sign[members]]
-        if not len(signs):
-            continue
-        one, other = boxes[members][:, None], boxes[signs][None]  # (A, 1, 4), (1, B, 4)
-        tall, low = (
-            np.maximum(heights[members][:, None], heights[signs]),
-            np.minimum(heights[members][:, None], heights[signs]),
-        )
-        level = np.minimum(one[..., 3], other[..., 3]) - np.maximum(one[..., 1], other[..., 1])
-        fits = (level >= 0.5 * low) & (tall <= 2.2 * low)
-        for side, found in ((0, before), (2, after)):
-            gap = other[..., 0] - one[..., 2] if side else one[..., 0] - other[..., 2]
-            gap = np.where(fits & (gap >= -0.15 * low) & (gap <= _MAX_GAP * tall), gap, np.inf)
-            nearest = gap.argmin(axis=1)
-            has = np.isfinite(gap[np.arange(len(members)), nearest])
-            found[members[has]] = signs[nearest[has]]
-    return before, after
 
 
 def _pairs(
