@@ -22,6 +22,7 @@ _FIRM_SHARE = 0.5  # of a straight edge that differs from the page
 _MAX_GROWTH = 0.35  # of the visible side: what a margin may add
 _MIN_SIDE_PX = 8
 _LABEL_DEPTH = 0.35  # how far into a part a label beside an image reaches
+_JUMP = 0.25  # of the share of ink where an image begins straight behind its label, within three lines
 _LABEL_SHARE = 0.4  # of the side beside it that a label takes up
 
 
@@ -106,7 +107,8 @@ def _behind_label(
     end = first + int(is_page[first : first + depth].argmax())  # of what may be a label, if page follows
     behind = end + int(is_page[end:].argmin())
     straight = int((shares <= 1 - _FIRM_SHARE).argmax())
-    if end == first or straight < end:
+    jump = shares[max(straight - 2, 0)] - shares[min(straight + 1, len(shares) - 1)]
+    if (end == first or straight < end) and jump >= _JUMP:
         end = behind = straight
     if not first < end <= first + depth or is_page[behind]:
         return first
