@@ -2,7 +2,7 @@
 
 python benchmarks/refinement.py --data DIR --output FILE.json
 
-DIR holds medpix2/{train,dev}.jsonl and phenobench_gallery/metadata.jsonl. The words were chosen on MedPix's train rows:
+DIR holds medpix2/{train,dev}.jsonl and phenobench_gallery/metadata.jsonl. The words were chosen on MedPix's train:
 dev is what counts. The check was written on captions with an even SHA-256 and is measured on the odd ones: each of
 their sentences as it stands should pass against its caption, and each with one thing changed should not.
 """

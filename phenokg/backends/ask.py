@@ -33,7 +33,7 @@ def ask(
 
     Args:
         model: Who is asked.
-        conversations: Each ends with a question; equal ones are asked once.
+        conversations: Each ends with a question; equal ones are asked, and checked, once.
         answer_type: Struct that answers are read into.
         check: What is wrong with an answer to the conversation at a place, if anything.
         cache: Kept answers; those that pass the checks are added as they come.

@@ -124,7 +124,10 @@ class OpenAICompatibleChat:
             return
         self._endpoint.warn_once()
         client = httpx2.AsyncClient(
-            headers=self._endpoint.headers(), timeout=None, trust_env=not self._endpoint.is_loopback
+            headers=self._endpoint.headers(),
+            timeout=None,  # each try has a deadline of its own, for all of it
+            limits=httpx2.Limits(max_connections=self._concurrency),
+            trust_env=not self._endpoint.is_loopback,  # no proxy between this machine and itself
         )
         slots = anyio.CapacityLimiter(self._concurrency)
         with start_blocking_portal() as portal, portal.wrap_async_context_manager(client):

@@ -16,10 +16,11 @@ import threading
 import time
 
 BEHAVIOURS = (
-    "late", "drip", "broken", "wrong", "refuse", "filter", "limit", "error", "html", "endless", "cut", "long", "die",
-    "reset", "invent", "obey", "empty", "missing", "forbidden",
+    "slow", "late", "drip", "broken", "wrong", "refuse", "filter", "limit", "error", "html", "endless", "cut", "long",
+    "die", "reset", "invent", "obey", "empty", "missing", "forbidden",
 )  # fmt: skip
 _seen: set[tuple[str, str]] = set()
+_working: list["Handler"] = []
 _lock = threading.Lock()
 
 
@@ -57,9 +58,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with _lock, open(sys.argv[1], "a", encoding="utf-8") as log:
-            log.write(json.dumps({"body": body, "authorization": self.headers.get("Authorization")}) + "\n")
+            _working.append(self)
+            row = {"body": body, "authorization": self.headers.get("Authorization"), "num_working": len(_working)}
+            log.write(json.dumps(row) + "\n")
         text = "".join(message["content"] for message in body["messages"] if message["role"] == "user")
-        self._show(body, self._behaviour(text))
+        behaviour = self._behaviour(text)
+        time.sleep(0.05 if behaviour == "slow" else 0)
+        with _lock:
+            _working.remove(self)
+        self._show(body, behaviour)
 
     def _behaviour(self, text):
         found = re.search(r"BEHAVE ([a-z0-9]+)(-once)?", text)

@@ -91,7 +91,7 @@ class ChatServer:
 
     def model(self, name="model", **settings):
         """A client that does not wait long."""
-        given = {"timeout_s": 0.8, "max_tries": 3, "first_wait_s": 0.01, "base_url": self.url} | settings
+        given = {"timeout_s": 5.0, "max_tries": 3, "first_wait_s": 0.01, "base_url": self.url} | settings
         return OpenAICompatibleChat(name, **given)
 
     def stop(self):

@@ -77,7 +77,12 @@ def test_a_server_that_dies_fails_the_rest_soon(chat_server):
     assert sum("given up" in each.detail for each in found) == len(texts) - 8
 
 
-def test_no_more_requests_at_a_time_than_allowed_and_none_too_soon(chat_server):
+def test_as_many_requests_at_a_time_as_allowed(chat_server):
+    outcomes(chat_server.model(concurrency=3), [f"BEHAVE slow {number}" for number in range(12)])
+    assert max(request["num_working"] for request in chat_server.requests) == 3
+
+
+def test_requests_are_spaced(chat_server):
     began = time.monotonic()
     outcomes(chat_server.model(requests_per_minute=1200), [f"text {number}" for number in range(9)])
     assert time.monotonic() - began >= 8 * 60 / 1200

@@ -145,7 +145,7 @@ def test_every_record_ends_in_a_result_and_a_second_run_asks_for_what_is_missing
                "BEHAVE invent.": "", "BEHAVE broken-once": "", "BEHAVE cut": "cut_off"}  # fmt: skip
     given = records(reasons)
     cache = AnswerCache(tmp_path / "answers.sqlite")
-    made = refiner(chat_server.model(timeout_s=0.3, max_tries=2), cache).refine(given)
+    made = refiner(chat_server.model(timeout_s=0.5, max_tries=2), cache).refine(given)
     assert [each.key for each in made] == [each.key for each in given]
     assert [each.failure for each in made] == list(reasons.values())
     assert [each.method for each in made] == ["extractive" if reason else "model" for reason in reasons.values()]
@@ -153,7 +153,7 @@ def test_every_record_ends_in_a_result_and_a_second_run_asks_for_what_is_missing
     invented = made[list(reasons).index("BEHAVE invent.")]
     assert {claim.reason for claim in invented.dropped_claims} >= {"new_number", "new_phenotype"}
     before = chat_server.texts
-    again = refiner(chat_server.model(timeout_s=0.3, max_tries=2), cache).refine(given)
+    again = refiner(chat_server.model(timeout_s=0.5, max_tries=2), cache).refine(given)
     assert again == made
     assert len(chat_server.texts - before) == sum(map(bool, reasons.values()))
 
@@ -181,7 +181,7 @@ def test_injected_instructions_change_nothing_outside_their_field(chat_server, r
 
 def test_article_text_is_not_logged(chat_server, refiner, caplog):
     caplog.set_level(logging.INFO)
-    refiner(chat_server.model(timeout_s=0.2, max_tries=1)).refine(records(["Secret words.", "BEHAVE late Secret"]))
+    refiner(chat_server.model(timeout_s=0.5, max_tries=1)).refine(records(["Secret words.", "BEHAVE late Secret"]))
     assert "Secret" not in caplog.text and "1 asked for" not in caplog.text and "2 asked for" in caplog.text
 
 

@@ -93,18 +93,18 @@ def test_no_parts_is_an_answer():
 
 
 def test_every_caption_ends_in_parts_and_a_second_run_asks_for_what_is_missing(chat_server, tmp_path):
-    reasons = {"": "", "BEHAVE late": "timeout", "BEHAVE broken": "invalid_answer", "BEHAVE wrong": "wrong_span",
+    reasons = {"": "", "BEHAVE broken": "invalid_answer", "BEHAVE wrong": "wrong_span",
                "BEHAVE refuse": "refusal", "BEHAVE wrong-once": "", "BEHAVE error": "server_error"}  # fmt: skip
     figures = [CaptionedFigure(f"f{n}", f"CT. {text} (A) Lung. (B) Mass.") for n, text in enumerate(reasons)]
     cache = AnswerCache(tmp_path / "answers.sqlite")
     config = ModelSplitConfig(max_characters=100)
     long = CaptionedFigure("long", "(A) Lung. (B) Mass. " * 10)
-    made = split_figures([*figures, long], chat_server.model(timeout_s=0.3, max_tries=2), cache, config)
+    made = split_figures([*figures, long], chat_server.model(max_tries=2), cache, config)
     assert [each.failure for each in made] == [*reasons.values(), "too_long"]
     assert [each.split.figure for each in made] == [*(figure.figure for figure in figures), "long"]
     assert all([part.label for part in each.split.subcaptions] == ["A", "B"] for each in made[:-1])
     before = chat_server.texts
-    assert split_figures([*figures, long], chat_server.model(timeout_s=0.3, max_tries=2), cache, config) == made
+    assert split_figures([*figures, long], chat_server.model(max_tries=2), cache, config) == made
     assert len(chat_server.texts - before) == sum(map(bool, reasons.values()))
 
 
