@@ -31,6 +31,7 @@ STEP = "extract_findings"
 VERSION = 1
 
 TextFormat = Literal["text", "braces"]
+_MAX_CHARACTERS = 1_000_000  # of a document: minutes of a core
 _RULES = {"text": "rules", "braces": "braces"}
 
 
@@ -105,9 +106,15 @@ class FindingExtractor:
         return hashlib.sha256(self._salt + b"\0" + text.encode("utf-8", "surrogatepass")).hexdigest()
 
     def extract(self, documents: Sequence[Document]) -> list[ExtractionResult]:
-        """The findings of each document; a text without words is empty, and no model is asked about it."""
-        asked = [place for place, document in enumerate(documents) if document.text.strip()]
-        outcomes: list[tuple[list[Finding], Counter[str]] | Failure] = [([], Counter())] * len(documents)
+        """The findings of each document; one without words is empty, one of a million characters fails."""
+        outcomes: list[tuple[list[Finding], Counter[str]] | Failure] = [
+            Failure("too_long") if len(document.text) > _MAX_CHARACTERS else ([], Counter()) for document in documents
+        ]
+        asked = [
+            place
+            for place, document in enumerate(documents)
+            if document.text.strip() and not isinstance(outcomes[place], Failure)
+        ]
         for place, outcome in zip(asked, self._read([documents[place].text for place in asked]), strict=True):
             outcomes[place] = outcome
         return [self._result(document, outcome) for document, outcome in zip(documents, outcomes, strict=True)]

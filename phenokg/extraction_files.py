@@ -114,7 +114,7 @@ def write_findings(
         with whole_file(failed_path, "w") as failed:
             for document, result, was_kept in _results(documents, extractor, kept, batch_size):
                 report.add(document, result, was_kept=was_kept)
-                line = json.dumps(to_output_row(document, result), ensure_ascii=False) + "\n"
+                line = json.dumps(to_output_row(document, result)) + "\n"  # ASCII: lone surrogates too
                 if result.status == "failed":
                     has_failed = True
                     failed.write(line)

@@ -152,6 +152,13 @@ def test_a_warning_comes_before_text_leaves(call, caplog, monkeypatch):
     assert failed["doc_id"] == "a" and failed["dropped"] == [{"reason": "timeout", "count": 1}]
 
 
+def test_characters_that_no_encoding_has(call):
+    assert call('{"doc_id": "\\ud800", "text": "Edema \\ud800 and \\u0000 effusion."}') == 0
+    (row,) = rows_of(call.found)
+    assert row["doc_id"] == "\ud800" and len(row["findings"]) == 2
+    assert call('{"doc_id": "\\ud800", "text": "Edema \\ud800 and \\u0000 effusion."}') == 0
+
+
 def test_braces_are_imported(call):
     assert call({"doc_id": "a", "text": "{mild}{left}{edema}, {a}"}, flags=["--text-format", "braces"]) == 0
     (row,) = rows_of(call.found)

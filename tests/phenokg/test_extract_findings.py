@@ -65,6 +65,11 @@ def test_documents_in_results_out():
     assert (first.doc_id, second.doc_id, first.extractor) == ("a", "2", "rules-1")
 
 
+def test_a_text_that_is_no_report_fails():
+    (result,) = FindingExtractor(ExtractConfig()).extract([Document("x" * 1_000_001, "a")])
+    assert result.status == "failed" and result.dropped[0].reason == "too_long"
+
+
 def test_a_key_stands_for_all_that_findings_depend_on():
     extractor = FindingExtractor(ExtractConfig())
     keys = {
