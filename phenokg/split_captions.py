@@ -12,12 +12,13 @@ from dataclasses import dataclass, fields
 
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.phenokg.caption_pieces import Pieces, Span, find_pieces
-from phenolip.phenokg.choose_markers import Label, choose_labels
+from phenolip.phenokg.choose_markers import choose_labels
 from phenolip.phenokg.records import CaptionedFigure, CaptionSpan, Drop, SplitCaption, Subcaption
 from phenolip.phenokg.subfigure_labels import markers_at_edges
 
 STEP = "split_captions"
 VERSION = 1
+MAX_LABELS = 100
 
 _OPENING = re.compile(r"(?:[\s.,;:)]|(?:and|or)\s)*")
 _CLOSING = " \t\r\n,;("
@@ -34,7 +35,7 @@ class SplitConfig:
     """
 
     max_characters: int = 50_000
-    max_labels: int = 100
+    max_labels: int = MAX_LABELS
 
     def __post_init__(self) -> None:
         for setting in fields(self):
@@ -57,22 +58,33 @@ def _split(record: CaptionedFigure, config: SplitConfig) -> SplitCaption | Drop:
         return Drop(STEP, record.figure, "no_caption")
     if len(caption) > config.max_characters:
         return Drop(STEP, record.figure, "too_long", f"The caption has {len(caption):,} characters.")
-    labels = choose_labels(caption)
-    num_labels = len({name for label in labels for name in label.names})
-    if num_labels > config.max_labels:
-        return Drop(STEP, record.figure, "too_many_labels", f"The caption names {num_labels:,} subfigures.")
-    return SplitCaption(record.figure, *_parts(caption, labels))
+    try:
+        return SplitCaption(record.figure, *split_caption(caption, config.max_labels))
+    except DataError as error:
+        return Drop(STEP, record.figure, "too_many_labels", str(error))
 
 
-def split_caption(caption: str) -> tuple[tuple[CaptionSpan, ...], tuple[Subcaption, ...]]:
+def split_caption(
+    caption: str, max_labels: int = MAX_LABELS
+) -> tuple[tuple[CaptionSpan, ...], tuple[Subcaption, ...]]:
     """What holds for all subfigures of a caption, and what is said of each.
+
+    Args:
+        caption: All of it.
+        max_labels: Most subfigures that it may name; each repeats the background.
+
+    Raises:
+        DataError: If it names more.
 
     Example:
         >>> background, parts = split_caption("Chest CT. (A) Normal lung. (B) A nodule (arrow).")
         >>> [(part.label, part.caption) for part in parts]
         [('A', 'Chest CT. Normal lung.'), ('B', 'Chest CT. A nodule (arrow).')]
     """
-    return _parts(caption, choose_labels(caption))
+    labels = choose_labels(caption)
+    if (num_labels := len({name for label in labels for name in label.names})) > max_labels:
+        raise DataError(f"A caption must name {max_labels:,} subfigures at most, got {num_labels:,}.")
+    return _put_together(caption, find_pieces(caption, labels) if labels else Pieces([(0, len(caption))]))
 
 
 def subcaptions_from_spans(
@@ -120,10 +132,6 @@ def _checked(caption: str, name: str, start: int, end: int) -> Span:
     if not caption[start:end].strip():
         raise DataError(f"Span of {name[:40]!r}: there are no words from {start} to {end}.")
     return start, end
-
-
-def _parts(caption: str, labels: Sequence[Label]) -> tuple[tuple[CaptionSpan, ...], tuple[Subcaption, ...]]:
-    return _put_together(caption, find_pieces(caption, labels) if labels else Pieces([(0, len(caption))]))
 
 
 def _put_together(caption: str, pieces: Pieces) -> tuple[tuple[CaptionSpan, ...], tuple[Subcaption, ...]]:

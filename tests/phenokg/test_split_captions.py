@@ -160,7 +160,14 @@ def test_run_gives_records_and_counted_drops():
     assert [(drop.key, drop.reason) for drop in drops] == [
         ("g", "no_caption"), ("h", "too_long"), ("i", "too_many_labels"),
     ]  # fmt: skip
-    assert drops[2].detail == "The caption names 5 subfigures."
+    assert drops[2].detail == "A caption must name 4 subfigures at most, got 5."
+
+
+def test_text_is_not_multiplied_without_end():
+    caption = "".join(f"({letter}1-99) Liver. " for letter in "ABCDEFGHIJ")
+    with pytest.raises(DataError, match="must name 100 subfigures at most, got 990"):
+        split_caption(caption)
+    assert len(split_caption(caption, 990)[1]) == 990
 
 
 @pytest.mark.parametrize("setting", ["max_characters", "max_labels"])
