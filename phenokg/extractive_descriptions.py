@@ -4,13 +4,11 @@ import re
 
 from phenolip.phenokg.link_phenotypes import PhenotypeLinker
 from phenolip.phenokg.modality_words import ModalityWords, find_modality, modality_spans
-from phenolip.phenokg.refined_records import CaptionToRefine, GroundedPhenotype, RefinedCaption, Source
+from phenolip.phenokg.refined_records import CaptionToRefine, GroundedPhenotype, RefinedCaption
 
 _FIGURE_NUMBER = re.compile(
     r"\A\s*(?:fig(?:ure)?s?\.?|image|plate)\s*\d{1,3}[A-Za-z]?\s*[.:|\u2013-]?\s+", re.IGNORECASE
 )
-_LABEL = re.compile(r"\A\s*(?:\([A-Za-z0-9]{1,3}\)|[A-Za-z]\))[\s.:,]*")
-_SOURCES: tuple[Source, ...] = ("subcaption", "caption", "context")
 
 
 def describe(record: CaptionToRefine, linker: PhenotypeLinker, failure: str = "") -> RefinedCaption:
@@ -24,7 +22,7 @@ def describe(record: CaptionToRefine, linker: PhenotypeLinker, failure: str = ""
         failure: Why no model wrote the description, where one was asked.
     """
     given = subcaption_of(record)
-    text = _LABEL.sub("", _FIGURE_NUMBER.sub("", given, count=1), count=1).strip() or given
+    text = _without_marks(given, record.label) or given
     modality = modality_of(record)
     words = modality.surface if modality else ""
     is_elsewhere = modality is not None and modality.place > 1
@@ -60,6 +58,14 @@ def modality_of(record: CaptionToRefine) -> ModalityWords | None:
         return None  # a diagram beside it says nothing of an image
     place, modality, start, end = named[0]
     return ModalityWords(modality, elsewhere[place][start:end], 2 + place)
+
+
+def _without_marks(text: str, label: str) -> str:
+    """The text without a figure's number and the subfigure's label in front, "Figure 2. (B)"."""
+    text = _FIGURE_NUMBER.sub("", text, count=1)
+    if label:
+        text = re.sub(rf"\A\(?{re.escape(label)}\)[\s.:,]*", "", text, count=1, flags=re.IGNORECASE)
+    return text.strip()
 
 
 def _phenotypes(text: str, linker: PhenotypeLinker) -> tuple[GroundedPhenotype, ...]:
