@@ -93,17 +93,21 @@ def label_place(label: str, kind: Kind) -> tuple[int, int] | None:
         place = ROMAN.index(match[1].lower()) if match[1].lower() in ROMAN else -1
     else:
         place = ord(match[1].lower()) - ord("a")
-    return None if place < 0 else (place, _nested_place(match[2]))
+    nested = _nested_place(match[2])
+    return None if place < 0 or nested < 0 else (place, nested)
 
 
 def _nested_place(text: str | None) -> int:
+    """From 1; 0 without a nested label, -1 for letters that are no number."""
     if not text:
         return 0
     if text.isdecimal():
         return int(text)
     if text in ROMAN:
         return ROMAN.index(text) + 1
-    return len(text) if not text.isalpha() else ord(text.lower()) - ord("a") + 1
+    if text.isalpha():
+        return ord(text.lower()) - ord("a") + 1 if len(text) == 1 else -1
+    return len(text)  # of primes
 
 
 def _range(first: str, last: str, kind: Kind) -> list[str]:

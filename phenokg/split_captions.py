@@ -21,7 +21,7 @@ VERSION = 1
 MAX_LABELS = 100
 
 _OPENING = re.compile(r"(?:[\s.,;:)]|(?:and|or)\s)*")
-_CLOSING = " \t\r\n,;("
+_CLOSING = ",;("
 _LAST_WORD = re.compile(r"[\s,;]+(?:and|or)$")
 
 
@@ -172,7 +172,7 @@ def _trimmed(caption: str, span: Span) -> Span | None:
     """A span without blanks, commas and "and" at its ends; None if nothing else is in it."""
     start, end = span
     start = _OPENING.match(caption, start, end).end()
-    while end > start and caption[end - 1] in _CLOSING:
+    while end > start and (caption[end - 1].isspace() or caption[end - 1] in _CLOSING):
         end -= 1
     if match := _LAST_WORD.search(caption, max(start, end - 8), end):
         end = match.start()

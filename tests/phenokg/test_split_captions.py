@@ -222,8 +222,8 @@ _PIECES = (
 @pytest.mark.parametrize("seed", range(40))
 def test_offsets_lie_in_the_caption_whatever_it_is(seed):
     draw = random.Random(seed)
-    for _ in range(25):
-        caption = "".join(draw.choices(_PIECES, k=draw.randrange(1, 40)))
+    for alphabet in (_PIECES, "aAbBiIvx12()[].,;:- –'=\xa0\n") * 15:
+        caption = "".join(draw.choices(alphabet, k=draw.randrange(1, 40)))
         background, parts = split_caption(caption)
         spans = sorted((span.start, span.end) for span in background)
         assert all(0 <= start < end <= len(caption) for start, end in spans)
@@ -231,6 +231,7 @@ def test_offsets_lie_in_the_caption_whatever_it_is(seed):
         assert len({part.label for part in parts}) == len(parts)
         for part in parts:
             assert 0 <= part.start <= part.end <= len(caption) and part.label
+            assert caption[part.start : part.end] == caption[part.start : part.end].strip()
             # Nothing is made up, and nothing is said twice.
             assert Counter("".join(part.caption.split())) <= Counter("".join(caption.split()))
 
