@@ -30,6 +30,7 @@ from PIL import Image
 
 from phenolip.eval.metrics.subfigure_boxes import count_boxes, precision_recall_f1
 from phenolip.images import decode_image
+from phenolip.phenokg.drawn_figures import write_figures
 from phenolip.phenokg.layout_subfigures import find_subfigures
 
 PAGES = ("white", "grey", "black")
@@ -56,16 +57,20 @@ SETTINGS = {  # of what is measured
     "gaps of the real layouts": [*_LAYOUTS, *_OUTSIDE, *_ALL],
     "drawn rows of images, gap 0 to 20 px": [*_OUTSIDE, *_ALL, "--gap", "0", "20", "--images_per_figure", "2", "12"],
     "single images": [*_LAYOUTS, "--single_share", "1"],
+    "single drawn plots and diagrams": [*_LAYOUTS, "--single_share", "1"],
 }
-_LONG_SIDES = (420, 560, 700, 850, 1000)
+_LONG_SIDES = (420, 700, 1000)
+_IMAGES = ("phenobench_gallery", "medpix2")
 _COMMON = [*_OUTSIDE, "--border", "0", "2", "--single_share", "0.2", "--page", *PAGES]
-TRAINING = {  # of what is learned from: number at each long side, and how
+TRAINING = {  # of what is learned from: number at each long side, and how; plots and diagrams stay whole
     "layouts": (160, [*_LAYOUTS, *_COMMON, *_ALL]),
     "gap_0_20": (300, [*_LAYOUTS, *_COMMON, *_ALL, "--gap", "0", "20"]),
     "gap_0": (140, [*_LAYOUTS, *_COMMON, *_FILLED, "--gap", "0", "0"]),
     "gap_1_2": (120, [*_LAYOUTS, *_COMMON, *_ALL, "--gap", "1", "2"]),
     "rows": (120, [*_COMMON, *_ALL, "--gap", "0", "12", "--images_per_figure", "2", "12"]),
+    "drawn": (130, [*_LAYOUTS, *_OUTSIDE, *_ALL, "--gap", "0", "20", "--single_share", "0.6", "--page", "white"]),
 }
+_DRAWN_PER_KIND = 8
 
 
 def half(names: Sequence[str], number: int) -> list[str]:
@@ -86,9 +91,11 @@ def link_half(data: Path, folder: Path, number: int) -> None:
     (folder / "layouts.jsonl").write_text("".join(by_figure[name] for name in half(list(by_figure), number)))
 
 
-def make_composites(folder: Path, output: Path, number: int, seed: int, settings: Sequence[str]) -> None:
+def make_composites(
+    folder: Path, output: Path, number: int, seed: int, settings: Sequence[str], images: Sequence[str] = _IMAGES
+) -> None:
     """Runs the command that writes composites, in the folder of a half."""
-    command = [sys.executable, "-m", "phenolip.phenokg.composites", "--images", "phenobench_gallery", "medpix2"]
+    command = [sys.executable, "-m", "phenolip.phenokg.composites", "--images", *images]
     command += ["--output", str(output.resolve()), "--number", str(number), "--seed", str(seed), *settings]
     subprocess.run(command, cwd=folder, check=True, stderr=subprocess.DEVNULL)
 
@@ -98,6 +105,17 @@ def read_composites(folder: Path) -> Iterator[tuple[Path, list[list[int]]]]:
     for line in (folder / "boxes.jsonl").open(encoding="utf-8"):
         row = json.loads(line)
         yield folder / row["file_name"], row["boxes"]
+
+
+def write_training_composites(folder: Path, output: Path) -> None:
+    """What the weights of the package were fitted on."""
+    write_figures(folder / "drawn", per_kind=_DRAWN_PER_KIND)
+    for row, (kind, (number, settings)) in enumerate(TRAINING.items()):
+        images = ("drawn",) if kind == "drawn" else _IMAGES
+        for place, side in enumerate(_LONG_SIDES):
+            more = [*settings, "--long_side", str(side)]
+            seed = 10 * (row + 1) + 2 * place + 1
+            make_composites(folder, output / f"{kind}_{side}", number, seed, more, images)
 
 
 class Table:
@@ -127,10 +145,12 @@ class Table:
 def measure(folder: Path, number: int, table: Table) -> dict[str, list[float]]:
     """Composites of every setting on every page into the table; seconds of each figure at 700 px."""
     seconds: dict[str, list[float]] = {"decode": [], "detect": []}
+    write_figures(folder / "drawn", per_kind=_DRAWN_PER_KIND // 2, seed=1)
     for seed, (name, settings) in enumerate(SETTINGS.items()):
+        images = ("drawn",) if "drawn plots" in name else _IMAGES
         for page in PAGES:
             output = folder / "composites" / f"{seed}_{page}"
-            make_composites(folder, output, number, 100 + seed, [*settings, "--page", page])
+            make_composites(folder, output, number, 100 + seed, [*settings, "--page", page], images)
             for path, gold in read_composites(output):
                 start = time.process_time()
                 image = decode_image(path)
@@ -148,7 +168,7 @@ def _rows_of(name: str, page: str, num_parts: int) -> list[str]:
         rows += ["gap 3 to 20 px", f"gap 3 to 20 px, {page} page"]
     if name.startswith("no gap"):
         rows += ["no gap"]
-    if name != "single images":
+    if not name.startswith("single"):
         rows += [f"{num_parts} parts" if num_parts < 7 else "7 parts and more"]
     return rows
 
@@ -166,11 +186,7 @@ def main() -> None:
         folder = Path(name)
         link_half(args.data, folder, 0 if args.training_composites else 1)
         if args.training_composites:
-            for row, (kind, (number, settings)) in enumerate(TRAINING.items()):
-                for place, side in enumerate(_LONG_SIDES):
-                    output = args.training_composites / f"{kind}_{side}"
-                    more = [*settings, "--long_side", str(side)]
-                    make_composites(folder, output, number, 10 * (row + 1) + place + 1, more)
+            write_training_composites(folder, args.training_composites)
             return
         table = Table()
         seconds = measure(folder, args.number, table)
