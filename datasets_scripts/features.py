@@ -7,6 +7,9 @@ from datasets import Features, Image, List, Value
 
 _TEXT = Value("string")
 
+#: What a text says of single findings: MedFILIP's triplets with an assertion and the ontology's id of the category.
+FINDINGS = List({"category": _TEXT, "severity": _TEXT, "location": _TEXT, "assertion": _TEXT, "hpo_id": _TEXT})
+
 #: One image and its text, with where both come from and under what terms. ``row_id`` is unique: article, figure,
 #: subfigure. ``caption`` is the text to train on; the phenotypes' offsets count in ``caption_raw``. Of a subfigure,
 #: ``image`` is the crop, ``bbox_xyxy`` where it lies in the figure's file, whose hash is ``figure_sha256``; ``sha256``
@@ -32,9 +35,7 @@ PAIRS = Features(
                 "method": _TEXT,
             }
         ),
-        "findings": List(
-            {"category": _TEXT, "severity": _TEXT, "location": _TEXT, "assertion": _TEXT, "hpo_id": _TEXT}
-        ),
+        "findings": FINDINGS,
         "modality": _TEXT,
         "article_id": _TEXT,
         "pmcid": _TEXT,
@@ -89,7 +90,8 @@ PHENOBENCH = Features(
 )
 
 #: What ``load_pairs`` returns: images undecoded, labels as current ontology ids, and what identifies a row.
-#: ``group_id`` is the case, study, patient or article it comes from, empty where the data names none.
+#: ``group_id`` is the case, study, patient or article it comes from, empty where the data names none; ``findings`` is
+#: empty where the data has none.
 LOADED_PAIRS = Features(
     {
         "image": Image(decode=False),
@@ -99,5 +101,6 @@ LOADED_PAIRS = Features(
         "sha256": _TEXT,
         "row_id": _TEXT,
         "group_id": _TEXT,
+        "findings": FINDINGS,
     }
 )

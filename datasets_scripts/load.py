@@ -65,6 +65,7 @@ class _Checked:
     hpo_ids: tuple[str, ...] = ()
     sha256: str = ""
     group_id: str = ""
+    findings: tuple[dict[str, str | None], ...] = ()
     num_labels_dropped: int = 0
     reason: str | None = None
     detail: str | None = None
@@ -129,7 +130,7 @@ def load_pairs_with_report(
         raise DataError(f"Data {source.name} has no rows.")
     if name_phenotypes is not None:
         source = replace(source, rows=[_labelled(row, name_phenotypes) for row in source.rows])
-    if ontology is None and any(row.labels for row in source.rows):
+    if ontology is None and any(row.labels or row.findings for row in source.rows):
         ontology = load_ontology()
     checked = _check_rows(source, ontology)
     _handle_bad_rows(checked, source.name, max_bad_fraction, bad_rows_path)
@@ -214,6 +215,7 @@ def _check_row(
         hpo_ids=hpo_ids,
         sha256=hashlib.sha256(data).hexdigest(),
         group_id=row.group_id,
+        findings=_current_findings(row, ontology),
         num_labels_dropped=num_dropped,
     )
 
@@ -243,6 +245,17 @@ def _resolve(labels: Labels, ontology: PhenotypeOntology | None) -> tuple[tuple[
         else:
             num_dropped += 1
     return tuple(hpo_ids), num_dropped
+
+
+def _current_findings(row: RawRow, ontology: PhenotypeOntology | None) -> tuple[dict[str, str | None], ...]:
+    """Findings with the current ids of their categories."""
+    try:
+        return tuple(
+            {**finding, "hpo_id": ontology.resolve(finding["hpo_id"]) if finding["hpo_id"] else None}
+            for finding in row.findings
+        )
+    except UnknownTermError as error:
+        raise _BadRowError("unknown HPO id of a finding", str(error)) from error
 
 
 def _handle_bad_rows(

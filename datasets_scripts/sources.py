@@ -37,6 +37,7 @@ _MAX_LITERAL_CHARS = 100_000
 _LOADER_ERRORS = (OSError, ValueError, RuntimeError, DatasetsError)
 
 Labels = tuple[tuple[str | None, str | None], ...]
+FINDING_FIELDS = ("category", "severity", "location", "assertion", "hpo_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,8 @@ class RawRow:
         problem: Why the row cannot be used, where reading already showed it.
         group_id: Article, patient, case or study that the row comes from, the widest of ``GROUP_COLUMNS`` that it
             fills; empty where it fills none.
+        findings: What its text says of single findings, as ``phenolip extract`` writes them: the texts (or None) of
+            ``FINDING_FIELDS``.
     """
 
     row_id: str | None
@@ -57,6 +60,7 @@ class RawRow:
     labels: Labels
     problem: str | None = None
     group_id: str = ""
+    findings: tuple[dict[str, str | None], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -268,7 +272,7 @@ def _from_dataset(dataset: datasets.Dataset, name: str) -> Source:
         columns += texts.features["json"]
     if _first(_CAPTION_COLUMNS, columns) is None:
         raise DataError(f"Data {name} must have a column `caption`, got {', '.join(dataset.column_names)}.")
-    wanted = {*_CAPTION_COLUMNS, *_ID_COLUMNS, *GROUP_COLUMNS, *_LABEL_COLUMNS, "json"}
+    wanted = {*_CAPTION_COLUMNS, *_ID_COLUMNS, *GROUP_COLUMNS, *_LABEL_COLUMNS, "findings", "json"}
     texts = texts.select_columns([column for column in texts.column_names if column in wanted])
     records = ({**(record.get("json") or {}), **record} for record in texts)
     rows = [_raw_row(record, _first_value(record, _ID_COLUMNS)) for record in records]
@@ -299,12 +303,17 @@ def _raw_row(record: Mapping[str, Any], row_id: Any, problem: str | None = None)
         labels = _labels(record)
     except (ValueError, TypeError, LookupError, SyntaxError, MemoryError, RecursionError):
         labels, problem = (), problem or "labels cannot be read"
+    try:
+        findings = _findings(record.get("findings"))
+    except (ValueError, TypeError, RecursionError):
+        findings, problem = (), problem or "findings cannot be read"
     caption = caption if isinstance(caption, str) else ""
     row_id = None if row_id is None else str(row_id)  # numbers, where a table holds them
     group_id = _group_id(record)
-    if not all(_is_unicode(text) for text in (caption, row_id or "", group_id)):
+    said = [text for finding in findings for text in finding.values() if text]
+    if not all(_is_unicode(text) for text in (caption, row_id or "", group_id, *said)):
         return RawRow(None, "", (), "text is not valid Unicode")
-    return RawRow(row_id, caption, labels, problem, group_id)
+    return RawRow(row_id, caption, labels, problem, group_id, findings)
 
 
 def _group_id(record: Mapping[str, Any]) -> str:
@@ -344,6 +353,17 @@ def _labels(record: Mapping[str, Any]) -> Labels:
     if len(names) != len(ids):
         names = [None] * len(ids)
     return tuple((_text(name), _text(hpo_id)) for name, hpo_id in zip(names, ids, strict=True))
+
+
+def _findings(value: Any) -> tuple[dict[str, str | None], ...]:
+    """Findings from a list of mappings, or from JSON of one."""
+    if isinstance(value, str):
+        value = json.loads(value) if value.strip() else None
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(finding, Mapping) for finding in value):
+        raise TypeError("not a list of findings")
+    return tuple({name: _text(finding.get(name)) for name in FINDING_FIELDS} for finding in value)
 
 
 def _cells(value: Any) -> list[Any]:

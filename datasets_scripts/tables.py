@@ -129,15 +129,16 @@ def size_category(num_rows: int) -> str:
 
 
 def data_revision(pairs: datasets.Dataset) -> str:
-    """SHA-256 over what rows hold (image files, captions, phenotypes, groups), whatever their order and their ids.
+    """SHA-256 over what rows hold (image files, captions, phenotypes, groups, findings), whatever their order and ids.
 
-    Rows without a group count as rows of a table that has no such column.
+    Rows without a group or findings count as rows of a table that has no such column.
     """
     groups = pairs["group_id"] if "group_id" in pairs.column_names else [""] * len(pairs)
-    columns = (pairs["sha256"], pairs["caption"], pairs["hpo_ids"], groups)
+    findings = pairs["findings"] if "findings" in pairs.column_names else [[]] * len(pairs)
+    columns = (pairs["sha256"], pairs["caption"], pairs["hpo_ids"], groups, findings)
     rows = sorted(
-        json.dumps([sha, caption, sorted(ids), *([group] if group else [])])
-        for sha, caption, ids, group in zip(*columns, strict=True)
+        json.dumps([sha, caption, sorted(ids), *([group] if group else []), *([said] if said else [])])
+        for sha, caption, ids, group, said in zip(*columns, strict=True)
     )
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 

@@ -11,6 +11,7 @@ import pytest
 
 from phenolip.datasets_scripts.features import LOADED_PAIRS, PAIRS
 from phenolip.datasets_scripts.load import load_pairs, load_pairs_with_report
+from phenolip.datasets_scripts.tables import data_revision
 from phenolip.exceptions import DataError
 
 ROWS = [
@@ -344,3 +345,46 @@ def test_captions_label_the_rows_that_have_no_label(tmp_path, ontology, helpers)
     labelled, report = load_pairs_with_report(folder, ontology=ontology, name_phenotypes=name_phenotypes)
     assert labelled["hpo_ids"][:] == [["HP:9900002"], ["HP:9900003"], []]
     assert asked == ["A circle.", "Nothing."] and report.num_labels == 2
+
+
+FINDING = {"category": "square", "severity": "mild", "location": None, "assertion": "present", "hpo_id": "HP:9900002"}
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
+def test_findings_of_rows_come_through_and_count_as_content(tmp_path, helpers, ontology, form):
+    said = [[FINDING], [], [{**FINDING, "hpo_id": None, "assertion": None}]]
+    given = [{**row, "findings": one} for row, one in zip(ROWS, said, strict=True)]
+    folder = helpers.write_imagefolder(tmp_path / "pairs", given)
+    source = folder
+    if form == "csv":
+        rows = [{"file_name": f"images/{n}.png", "caption": row["caption"], "hpo_ids": "|".join(row["hpo_ids"]),
+                 "findings": json.dumps(row["findings"])} for n, row in enumerate(given)]  # fmt: skip
+        source = write_table(folder / "pairs.csv", rows)
+    elif form == "parquet":
+        source = tmp_path / "pairs.parquet"
+        loaded = load_pairs(folder, ontology=ontology)
+        images = [{"bytes": (folder / f"images/{n}.png").read_bytes(), "path": f"{n}.png"} for n in range(3)]
+        columns = {"image": images, "caption": loaded["caption"][:], "findings": loaded["findings"][:]}
+        columns["hpo_ids"] = loaded["hpo_ids"][:]
+        features = datasets.Features({name: LOADED_PAIRS[name] for name in columns})
+        datasets.Dataset.from_dict(columns, features=features).to_parquet(source)
+    pairs = load_pairs(source, ontology=ontology)
+    assert pairs["findings"][:] == said
+    plain = load_pairs(helpers.write_imagefolder(tmp_path / "plain", ROWS), ontology=ontology)
+    assert data_revision(pairs) != data_revision(plain) == data_revision(plain.remove_columns("findings"))
+
+
+@pytest.mark.parametrize(
+    ("findings", "reason"),
+    [
+        ("none of it", "findings cannot be read"),
+        ([{"category": 3}], "findings cannot be read"),
+        (["mild"], "findings cannot be read"),
+        ([{**FINDING, "hpo_id": "HP:1234567"}], "unknown HPO id of a finding"),
+        ([{**FINDING, "location": "\ud800"}], "text is not valid Unicode"),
+    ],
+)
+def test_findings_that_cannot_be_used_make_a_bad_row(tmp_path, helpers, ontology, findings, reason):
+    folder = helpers.write_imagefolder(tmp_path / "pairs", [{**ROWS[0], "findings": findings}, *ROWS[1:]])
+    pairs, report = load_pairs_with_report(folder, ontology=ontology, max_bad_fraction=0.5)
+    assert len(pairs) == 2 and report.bad_rows == {reason: 1}
