@@ -69,6 +69,7 @@ setup(
     packages=["phenolip", *(f"phenolip.{name}" for name in SUBPACKAGES)],
     package_data={
         "phenolip": ["model_card.md", "LICENSE"],
+        "phenolip.ontology": ["*.yaml"],
         "phenolip.train.configs": ["*.yaml", "stage1/*.yaml", "ablation/*.yaml", "ablation/*/*.yaml"],
         "phenolip.phenokg": ["*.yaml", "*.jinja", "*.json", "prompts/*.yaml", "*.npz"],
         "phenolip.datasets_scripts": ["*.jinja"],
