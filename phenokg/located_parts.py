@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import msgspec
 
@@ -98,12 +98,18 @@ def _locate(caption: str, text: str, start: int) -> tuple[int, int] | None:
     words = list(_WORD.finditer(caption))
     folded = [match.group().casefold() for match in words]
     wanted = [word.casefold() for word in _WORD.findall(text)]
-    size = len(wanted)
-    rows = [place for place, word in enumerate(folded) if word == wanted[0] and folded[place : place + size] == wanted]
-    if not rows:
-        return None
-    row = min(rows, key=lambda row: abs(words[row].start() - start))
-    return words[row].start(), words[row + size - 1].end()
+    # Searched as one string: word by word, a caption of one word repeated would take the square of its length.
+    row_at = dict(zip(accumulate((len(word) + 1 for word in folded), initial=0), range(len(folded)), strict=False))
+    found = _places(f" {' '.join(folded)} ", f" {' '.join(wanted)} ")
+    row = min((row_at[place] for place in found), key=lambda row: abs(words[row].start() - start), default=None)
+    return None if row is None else (words[row].start(), words[row + len(wanted) - 1].end())
+
+
+def _places(text: str, part: str) -> Iterator[int]:
+    place = text.find(part)
+    while place >= 0:
+        yield place
+        place = text.find(part, place + 1)
 
 
 def _marked_start(caption: str, label: str, start: int) -> int:
