@@ -11,67 +11,17 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from phenolip.phenokg.finding_gaps import Gap, read_gap
 from phenolip.phenokg.finding_lexicon import FindingKind
 from phenolip.phenokg.finding_modifiers import FoundModifier, Modifier
 from phenolip.phenokg.match_wordings import Mention, WordedText
 from phenolip.phenokg.words import Separator
 
-_PREPOSITIONS = frozenset(
-    """of in at within on over overlying involving along near throughout projecting about around beneath above
-    below behind affecting across through under inside""".split()
-)
-_CONJUNCTIONS = frozenset("and or nor".split())
-_LINKS = frozenset(
-    """is are was were be been being has have had show shows showed showing demonstrate demonstrates demonstrated
-    demonstrating there appears appear appeared remains remain contains seems""".split()
-)
-# Words that end what is said of a finding; the finding that follows is another matter.
-_ENDS = frozenset(
-    """with without but however although though which who while whereas otherwise no not from by because since
-    except than that these this if for""".split()
-)
-# Words that say what a finding may be: the explanation is where the finding is.
-_EXPLAINS = frozenset(
-    """consistent compatible represent represents representing represented suggest suggests suggesting suggestive
-    likely reflect reflects reflecting reflective due secondary related relating versus vs concerning suspicious
-    possibly probably possible probable presumably may could might perhaps indicate indicates indicating
-    relates""".split()
-)
-# In de-identified reports, what is masked between two findings is most often "likely" or "which may represent".
-_MASKS = frozenset(("xxxx", "___"))
-_ADJOINS = frozenset("adjacent associated underlying accompanying superimposed compressive".split())
-_FILLERS = frozenset("a an the some any its both there noted seen again".split())
 _SIDELESS = frozenset(("heart", "abdomen"))
 _ALIKE = frozenset((("bone", "spine"), ("spine", "bone")))
 _MAX_SENTENCE_WORDS = 120  # those of the matcher
-_MAX_BETWEEN = 6  # words between a modifier and its finding
+_MAX_BETWEEN = 6  # words between a finding and what completes it
 _LOCATES = frozenset(("side", "region"))
-
-
-class _Gap(NamedTuple):
-    """What stands between two places: words that are neither of a finding nor a modifier, and punctuation."""
-
-    num_words: int
-    has_comma: bool
-    has_conjunction: bool
-    has_or: bool
-    has_preposition: bool
-    begins_with_with: bool
-    has_link: bool
-    has_end: bool
-    has_explanation: bool
-    is_same_place: bool
-
-    @property
-    def in_phrase(self) -> bool:
-        """Whether a preposition joins both sides, as in "opacity in the base"."""
-        return self.has_preposition and not self.has_link
-
-    @property
-    def is_adjectival(self) -> bool:
-        """Whether only adjectives can be between: both sides are of one noun phrase."""
-        breaks = self.has_comma or self.has_conjunction or self.has_preposition or self.has_link or self.has_end
-        return not breaks and not self.has_explanation and self.num_words <= _MAX_BETWEEN
 
 
 class _Run(NamedTuple):
@@ -86,9 +36,6 @@ class _Run(NamedTuple):
     @property
     def high(self) -> int:
         return self.segments[-1][-1].high
-
-    def said(self) -> list[Modifier]:
-        return [modifier for segment in self.segments for found in segment for modifier in found.says]
 
 
 def attach_modifiers(
@@ -183,7 +130,7 @@ class _Sentence:
             previous = found
         return [_Run(tuple(tuple(segment) for segment in run)) for run in runs]
 
-    def _stands_together(self, one: FoundModifier, other: FoundModifier, gap: _Gap) -> bool:
+    def _stands_together(self, one: FoundModifier, other: FoundModifier, gap: Gap) -> bool:
         if any(place in self._owner for place in range(one.high, other.low)):
             return False
         if gap.has_link or gap.has_end or gap.has_explanation:
@@ -225,7 +172,7 @@ class _Sentence:
             for found in segment:
                 self._add(number, found.says)
 
-    def _completes(self, run: _Run, behind: _Gap, ahead: _Gap | None) -> bool:
+    def _completes(self, run: _Run, behind: Gap, ahead: Gap | None) -> bool:
         """Whether a run says more of the finding before it."""
         if behind.has_end or behind.has_explanation:
             return False
@@ -270,25 +217,12 @@ class _Sentence:
         if not any(modifier.type in types for modifier in self._attached[heir]):
             self._add(heir, [modifier for modifier in self._attached[source] if modifier.type in types])
 
-    def _gap(self, low: int, high: int) -> _Gap:
+    def _gap(self, low: int, high: int) -> Gap:
         """What stands from place `low` up to, not including, `high`, and before `high`."""
         words = [
             self._words[place] for place in range(low, high) if place not in self._said and place not in self._owner
         ]
-        separators = self._separators[low : high + 1] if high > low else self._separators[low : low + 1]
-        slash = Separator.SLASH in separators
-        return _Gap(
-            num_words=sum(word not in _FILLERS for word in words),
-            has_comma=Separator.COMMA in separators or Separator.BRACKET in separators or slash,
-            has_conjunction=not _CONJUNCTIONS.isdisjoint(words),
-            has_or=slash or "or" in words or "versus" in words,
-            has_preposition=not _PREPOSITIONS.isdisjoint(words),
-            begins_with_with=words[:1] == ["with"] and _ENDS.isdisjoint(words[1:]),
-            has_link=not _LINKS.isdisjoint(words),
-            has_end=not _ENDS.isdisjoint(words),
-            has_explanation=not _EXPLAINS.isdisjoint(words),
-            is_same_place=any(not kind.isdisjoint(words) for kind in (_EXPLAINS, _ADJOINS, _MASKS)),
-        )
+        return read_gap(words, self._separators[low : high + 1] if high > low else self._separators[low : low + 1])
 
 
 def _locates(found: FoundModifier) -> bool:
