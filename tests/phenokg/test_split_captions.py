@@ -1,4 +1,4 @@
-"""Split captions against splits made by hand; offsets and time on hostile text; the bars on real captions."""
+"""Split captions against splits made by hand; offsets and time on hostile text; labels of real captions."""
 
 import json
 import os
@@ -258,7 +258,7 @@ def test_a_million_characters(unit):
 
 
 def test_real_captions():
-    """Bars of all 196 captions; docs/captions.md has the share that no rule was written by."""
+    """Labels of 196 captions; docs/captions.md has the share of those that no rule was written by."""
     if not REAL.is_file():
         pytest.skip("PHENOLIP_TEST_DATA is not set")
     rows = [json.loads(line) for line in REAL.read_text(encoding="utf-8").splitlines()]
