@@ -2,9 +2,9 @@
 
 python benchmarks/refinement.py --data DIR --output FILE.json
 
-DIR holds medpix2/{train,dev}.jsonl and phenobench_gallery/metadata.jsonl. The words were chosen on MedPix's train:
-dev is what counts. The check was written on captions with an even SHA-256 and is measured on the odd ones: each of
-their sentences as it stands should pass against its caption, and each with one thing changed should not.
+DIR holds medpix2/{train,dev}.jsonl and phenobench_gallery/metadata.jsonl. Modality words were chosen on MedPix's train
+rows, so dev is what counts. The check was written on captions with an even SHA-256 and is measured on the odd ones:
+each of their sentences as it stands should pass against its caption, and each with one thing changed should not.
 """
 
 import argparse

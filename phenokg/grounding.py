@@ -4,6 +4,7 @@ A check of wording, not of meaning: what passes may still be wrong, a paraphrase
 """
 
 import re
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -161,11 +162,14 @@ def _says_something(word: str) -> bool:
 
 def _sided(said: Sequence[_Said], words: Sequence[str]) -> list[tuple[str, str]]:
     """Words that stand shortly behind a side, and the side: the first two words of each."""
-    sides = [(place, _SIDES[word.lower()]) for place, word in enumerate(words) if word.lower() in _SIDES]
+    telling = [word for word in said if word.stem not in _FRAME]
+    places = [word.place for word in telling]
     found = []
-    for place, side in sides:
-        behind = [word.stem for word in said if place < word.place <= place + _SIDE_REACH and word.stem not in _FRAME]
-        found += [(word, side) for word in behind[:2]]
+    for place, word in enumerate(words):
+        if (side := _SIDES.get(word.lower())) is not None:
+            first = bisect_right(places, place)
+            near = (each for each in telling[first : first + 2] if each.place <= place + _SIDE_REACH)
+            found += [(each.stem, side) for each in near]
     return found
 
 

@@ -14,7 +14,7 @@ from phenolip.phenokg.records import Modality
 
 _WORD = re.compile(r"[^\W_]+")
 _MAX_WORDS = 4  # of an entry
-_MIN_STEM = 4  # letters before the * of an entry
+_MIN_STEM, _MAX_STEM = 3, 30  # letters before the * of an entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class _Entries:
     def modality(self, words: Sequence[str]) -> Modality | None:
         """What an entry of these words names."""
         before, last = "".join(f"{word} " for word in words[:-1]), words[-1]
-        for form in (last, *(f"{last[:size]}*" for size in range(len(last), _MIN_STEM - 1, -1))):
+        for form in (last, *(f"{last[:size]}*" for size in range(min(len(last), _MAX_STEM), _MIN_STEM - 1, -1))):
             if (modality := self.modalities.get(before + form)) is not None:
                 return modality
         return None

@@ -58,6 +58,8 @@ def test_no_entry_is_in_two_modalities_and_all_modalities_have_entries():
     for entries in _entries():
         assert set(entries.modalities.values()) == set(get_args(Modality))
         assert all(len(entry.split()) <= 4 and entry == " ".join(entry.split()) for entry in entries.modalities)
+        stems = [entry.split()[-1][:-1] for entry in entries.modalities if entry.endswith("*")]
+        assert all(3 <= len(stem) <= 30 for stem in stems)
     assert not set(_entries()[0].modalities) & set(_entries()[1].modalities)
 
 
