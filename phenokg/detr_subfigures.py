@@ -142,7 +142,7 @@ class DetrDetector:
                 yield [row for row, _ in batch], np.stack([pixels for _, pixels in batch])
 
     def _pixels(self, image: Image.Image) -> np.ndarray:
-        size = snapped_size(image.size, dict(self.processor.size))
+        size = snapped_size(image.size, dict(self.processor.size or {}))
         if size:
             image = image.resize(size, Image.Resampling.BILINEAR)
         settings = {"do_pad": False} | ({"do_resize": False} if size else {})

@@ -132,6 +132,7 @@ def _random(arguments: DetectorArguments) -> DabDetrForObjectDetection:
         decoder_attention_heads=arguments.num_attention_heads,
         dropout=arguments.dropout,
         auxiliary_loss=True,
+        init_std=arguments.hidden_size**-0.5,  # Xavier of a square layer, as in DETR; the library's own is for 0.02
         initializer_bias_prior_prob=PRIOR,
         **_labels(),
     )
