@@ -6,7 +6,7 @@ how many pairs are right. The page is one file and loads nothing.
 
 import hashlib
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from phenolip.exceptions import DataError
 from phenolip.images import MAX_PIXELS, thumbnail_uri
 from phenolip.phenokg.figure_files import FigureFiles, NoImageError
 from phenolip.phenokg.parts import Part, part_numbers
-from phenolip.phenokg.records import Drop, LinkedFigure, PhenotypeLink, Subfigure, from_row
+from phenolip.phenokg.records import CaptionSpan, Drop, LinkedFigure, PhenotypeLink, Subfigure, from_row
 from phenolip.phenokg.table_files import TABLES
 from phenolip.whole_files import whole_file
 
@@ -88,14 +88,19 @@ def caption_pieces(record: LinkedFigure) -> list[Piece]:
     text = record.figure.caption
     parts = record.caption_parts.subcaptions if record.caption_parts else ()
     colors = label_colors(record)
-    spans = [(part.start, part.end) for part in parts] + [(link.start, link.end) for link in record.links]
+    owned = [(span.start, span.end) for part in parts for span in part.spans]
+    spans = owned + [(link.start, link.end) for link in record.links]
     edges = sorted({0, len(text), *(min(edge, len(text)) for span in spans for edge in span)})
     pieces = []
     for start, end in zip(edges, edges[1:], strict=False):
-        labels = tuple(part.label for part in parts if part.start <= start and end <= part.end)
+        labels = tuple(part.label for part in parts if _within(start, end, part.spans))
         link = next((link for link in record.links if link.start <= start and end <= link.end), None)
         pieces.append(Piece(text[start:end], labels, colors.get(labels[0], "") if labels else "", link))
     return pieces
+
+
+def _within(start: int, end: int, spans: Sequence[CaptionSpan]) -> bool:
+    return any(span.start <= start and end <= span.end for span in spans)
 
 
 def label_colors(record: LinkedFigure) -> dict[str, str]:

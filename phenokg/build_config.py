@@ -18,8 +18,12 @@ from phenolip.phenokg.split_pairs import STEP as LAST
 from phenolip.phenokg.steps import Run, Step, find_step, make_config
 from phenolip.provenance import content_hash
 
-#: Settings that are paths: what they lead to is in an identity, where it lies is not.
-_PATHS = ("media", "hpo")
+#: Settings that decide where and how work is done, not what comes out: paths, whose contents are in an identity if
+#: they matter, and the ways to reach a model.
+_NO_OUTCOME = frozenset(
+    """media hpo cache base_url key_variable timeout_s max_tries concurrency requests_per_minute batch_size
+    device""".split()
+)
 #: Settings of steps that are `articles`, since an identity covers the files there.
 _FOLDERS = {
     "fetch_articles": "folder",
@@ -67,7 +71,7 @@ class Stage:
     @property
     def identity(self) -> str:
         """Changes with all that changes the step's outcome for the same records."""
-        values = {name: value for name, value in _plain(self.config).items() if name not in _PATHS}
+        values = {name: value for name, value in _plain(self.config).items() if name not in _NO_OUTCOME}
         values |= {name: _file_sha256(name, values[name]) for name in _FILES if values.get(name) is not None}
         columns, hpo = arrow_schema(self.step.gives), self.hpo.sha256 if self.hpo else ""
         return content_hash([self.step.name, f"{self.step.version}", f"{values}", f"{columns}", hpo])

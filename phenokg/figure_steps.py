@@ -203,7 +203,7 @@ def _subfigure(place: int, found: LabelledBox, parts: SplitCaption, caption: str
         text, spans, confidence = caption, (CaptionSpan(0, len(caption)),), 0.0
     else:
         text, confidence = part.caption, found.confidence
-        spans = tuple(sorted({*parts.background, CaptionSpan(part.start, part.end)}, key=lambda span: span.start))
+        spans = tuple(sorted({*parts.background, *part.spans}, key=lambda span: span.start))
     return Subfigure(f"s{place}", found.box, found.label, confidence, text, spans)
 
 
@@ -215,7 +215,7 @@ def _to_refine(record: LinkedFigure) -> Iterator[CaptionToRefine]:
     if not labelled:
         yield CaptionToRefine(_key(record), figure.caption, **sources)
     parts = record.caption_parts.subcaptions if record.caption_parts else ()
-    own = {part.label: figure.caption[part.start : part.end] for part in parts}
+    own = {part.label: " ".join(figure.caption[span.start : span.end] for span in part.spans) for part in parts}
     for subfigure in labelled:
         key, text = f"{_key(record)}/{subfigure.subfigure_id}", own.get(subfigure.label, "")
         yield CaptionToRefine(key, figure.caption, subfigure.caption, text, subfigure.label, **sources)

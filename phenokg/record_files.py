@@ -26,12 +26,13 @@ from phenolip.phenokg.records import (
     from_row,
     to_row,
 )
+from phenolip.phenokg.refined_records import CaptionToRefine
 
 Record = TypeVar("Record")
 
 _ROWS_PER_BATCH = 100
 _BESIDE_IMAGES = (CaptionedBoxes,)  # whose file lies in the folder that their file names start from
-_OPEN = (CaptionedBoxes, CaptionedFigure, Document)  # that people write, with fields of their own
+_OPEN = (CaptionedBoxes, CaptionedFigure, CaptionToRefine, Document)  # that people write, with fields of their own
 
 
 def read_records(path: str | Path, record_type: type[Record]) -> Iterator[Record | Drop]:

@@ -221,12 +221,14 @@ class Subcaption:
         end: One past its last.
         caption: Background and own text, in the order of the caption; what describes the subfigure to a reader who
             does not see the others.
+        spans: All of its own text, which may stand in several places; `start` and `end` bound what is most its own.
     """
 
     label: str
     start: int
     end: int
     caption: str
+    spans: tuple[CaptionSpan, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,7 @@ def subcaptions_from_spans(
     Example:
         >>> split = subcaptions_from_spans("CT. (A) Liver. (B) Lung.", [(0, 3)], [("A", 4, 14), ("B", 15, 24)])
         >>> split.subcaptions[1]
-        Subcaption(label='B', start=19, end=24, caption='CT. Lung.')
+        Subcaption(label='B', start=19, end=24, caption='CT. Lung.', spans=(CaptionSpan(start=19, end=24),))
     """
     pieces = Pieces([_checked(caption, "background", *span) for span in background])
     for label, start, end in labelled_spans:
@@ -142,9 +142,10 @@ def _put_together(caption: str, pieces: Pieces) -> tuple[tuple[CaptionSpan, ...]
         own = {span: parts for span in spans if (parts := _own_text(caption, span, pieces.markers))}
         main = min(own, key=lambda span: num_labels[span], default=None)  # the first of those that fewest labels share
         start, end = (own[main][0][0], own[main][-1][1]) if main else (spans[0][0], spans[0][0])
-        parts = sorted({*background, *(part for parts in own.values() for part in parts)})
-        text = " ".join(caption[first:last] for first, last in parts)
-        subcaptions.append(Subcaption(label, start, end, " ".join(text.split())))
+        owned = sorted({part for parts in own.values() for part in parts})
+        text = " ".join(caption[first:last] for first, last in sorted({*background, *owned}))
+        own_spans = tuple(CaptionSpan(*part) for part in owned)
+        subcaptions.append(Subcaption(label, start, end, " ".join(text.split()), own_spans))
     subcaptions.sort(key=lambda part: part.start)  # stable: labels of one text stay as they are named
     return tuple(CaptionSpan(*span) for span in background), tuple(subcaptions)
 

@@ -26,7 +26,10 @@ from phenolip.phenokg.records import (
 from phenolip.phenokg.table_files import TableFiles, write_manifest
 
 CAPTION = "Hands. (a, b) Long fingers. (c) No <b>seizures</b>."
-PARTS = (Subcaption("a", 14, 27, ""), Subcaption("b", 14, 27, ""), Subcaption("c", 32, 51, ""))
+PARTS = tuple(
+    Subcaption(label, start, end, "", (CaptionSpan(start, end),))
+    for label, start, end in (("a", 14, 27), ("b", 14, 27), ("c", 32, 51))
+)
 LINKS = (
     PhenotypeLink("HP:0100807", "Long fingers", 14, 26, "Long fingers", "present", "name", 1.0, "x"),
     PhenotypeLink("HP:0001250", "Seizure", 38, 46, "seizures", "absent", "name", 1.0, "x"),
