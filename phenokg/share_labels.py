@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 _GOES_ON = log(0.45)  # a box has the label of the one before it
 _NEXT = log(0.5)  # it has the next label
 _SKIPS = log(0.05)  # it has any other
-_UNREAD_START = -0.5  # nats against a run whose first box shows no label
+_UNREAD_START = -1.5  # nats against a run whose first box shows no label
 _READ = 2.0  # nats from which a label was read
 
 
@@ -28,17 +28,21 @@ def share_labels(scores: NDArray[np.float64], order: Sequence[int]) -> tuple[NDA
     """
     num, num_labels = scores.shape
     ordered = scores[list(order)]
-    steps = np.full((num_labels, num_labels), _SKIPS - log(max(1, num_labels - 1)))  # (from, to)
-    steps[np.arange(num_labels - 1), np.arange(1, num_labels)] = _NEXT + _UNREAD_START
+    skips = _SKIPS - log(max(1, num_labels - 1))
+    steps = np.full((num_labels, num_labels), skips)  # (from, to)
+    steps[np.arange(num_labels - 1), np.arange(1, num_labels)] = _NEXT
     steps[np.arange(num_labels), np.arange(num_labels)] = _GOES_ON
-    first = np.where(np.arange(num_labels) == 0, 0.0, _SKIPS - log(max(1, num_labels - 1)))
+    first = np.where(np.arange(num_labels) == 0, 0.0, skips)
     last = np.where(np.arange(num_labels) == num_labels - 1, 0.0, _SKIPS)
+    # (N, from, to): what a run costs that begins at a box without its label
+    begins = np.where(ordered < _READ, _UNREAD_START, 0.0)[:, None, :] * (1 - np.eye(num_labels))
     forward, backward = np.empty((num, num_labels)), np.empty((num, num_labels))
     forward[0], backward[-1] = first + ordered[0], last
     for place in range(1, num):
-        forward[place] = (forward[place - 1][:, None] + steps).max(axis=0) + ordered[place]
+        forward[place] = (forward[place - 1][:, None] + steps + begins[place]).max(axis=0) + ordered[place]
         after = num - 1 - place
-        backward[after] = (steps + ordered[after + 1] + backward[after + 1]).max(axis=1)
+        following = ordered[after + 1] + backward[after + 1]
+        backward[after] = (steps + begins[after + 1] + following).max(axis=1)
     through = forward + backward  # best total with each box having each label
     chosen, margins = np.empty(num, dtype=int), np.empty(num)
     for place, box in enumerate(order):

@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from phenolip.command_line import fold_flag
 from phenolip.images import decode_image
 from phenolip.phenokg.glyph_candidates import find_glyphs
-from phenolip.phenokg.glyph_reader import CHARACTERS, WEIGHTS
+from phenolip.phenokg.glyph_reader import CHARACTERS, WEIGHTS, load_weights
 from phenolip.phenokg.record_files import find_images
 from phenolip.whole_files import whole_file
 
@@ -31,7 +31,8 @@ _WORDS = ("MedPix", "T2", "10 mm", "FLAIR", "axial", "L", "R", "LV", "1 cm", "20
 _ROMAN = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x")
 _MAX_NONE_PER_PICTURE = 12
 _MIN_OVERLAP = 0.55
-_HIDDEN = 128
+_HIDDEN = 160
+_PLAIN_SHARE = 0.3  # of the pictures, that are characters on a plain page
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--held_out_fonts", nargs="*", default=[], metavar="FILE", help="only to report on")
     parser.add_argument("--number", type=int, default=20_000, metavar="N", help="pictures (20000)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--join", metavar="FILE", help="weights of another training, to take the mean with")
     parser.add_argument("--output", default=str(WEIGHTS), metavar="FILE", help="weights, .npz (those of the package)")
     args = parser.parse_args([fold_flag(token) for token in (sys.argv[1:] if argv is None else argv)])
     images = list(chain.from_iterable(find_images(folder) for folder in args.images))
@@ -49,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     held_paths, paths = paths[::5], [path for number, path in enumerate(paths) if number % 5]
     patches, classes = draw_samples(paths, args.fonts, args.number, args.seed)
     weights = train(patches, classes, args.seed)
+    if args.join:
+        weights = joined(weights, load_weights(args.join))
     held = draw_samples(held_paths, args.held_out_fonts or args.fonts, args.number // 10, args.seed + 1)
     sys.stderr.write(f"{len(classes):,} samples; accuracy held out {_accuracy(weights, *held):.3f}\n")
     with whole_file(args.output) as file:
@@ -63,8 +67,11 @@ def draw_samples(
     patches, classes = [], []
     for place in tqdm(range(number), desc="Drawing", unit="picture", disable=None):
         rng = np.random.default_rng([seed, place])
-        canvas = _background(paths[rng.integers(len(paths))], rng)
-        truth = [found for _ in range(3) for found in _draw_text(canvas, fonts, rng)]
+        if rng.random() < _PLAIN_SHARE:
+            canvas, truth = _plain_page(fonts, rng)
+        else:
+            canvas = _background(paths[rng.integers(len(paths))], rng)
+            truth = [found for _ in range(3) for found in _draw_text(canvas, fonts, rng)]
         pixels = _worn(canvas, rng)
         glyphs = find_glyphs(pixels, np.ones(pixels.shape[:2], dtype=bool))
         scale = pixels.shape[1] / canvas.width
@@ -84,7 +91,13 @@ def train(patches: NDArray[np.float32], classes: NDArray[np.int64], seed: int) -
     from sklearn.neural_network import MLPClassifier
 
     network = MLPClassifier(
-        (_HIDDEN,), alpha=1e-4, batch_size=512, max_iter=25, random_state=seed, early_stopping=True, n_iter_no_change=4
+        (_HIDDEN,),
+        alpha=1e-4,
+        batch_size=min(512, len(classes)),
+        max_iter=30,
+        random_state=seed,
+        early_stopping=True,
+        n_iter_no_change=4,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -93,6 +106,17 @@ def train(patches: NDArray[np.float32], classes: NDArray[np.int64], seed: int) -
     bias = np.full(len(CHARACTERS) + 1, -20.0)  # of a character that was never drawn
     last[:, network.classes_], bias[network.classes_] = network.coefs_[1], network.intercepts_[1]
     arrays = {"hidden": network.coefs_[0], "hidden_bias": network.intercepts_[0], "last": last, "last_bias": bias}
+    return {name: array.astype(np.float16) for name, array in arrays.items()}
+
+
+def joined(one: dict[str, NDArray], other: dict[str, NDArray]) -> dict[str, NDArray[np.float16]]:
+    """One network whose logits are the mean of two: the hidden layers side by side."""
+    arrays = {
+        "hidden": np.concatenate([one["hidden"], other["hidden"]], axis=1),
+        "hidden_bias": np.concatenate([one["hidden_bias"], other["hidden_bias"]]),
+        "last": np.concatenate([one["last"], other["last"]]).astype(np.float32) / 2,
+        "last_bias": (one["last_bias"].astype(np.float32) + other["last_bias"]) / 2,
+    }
     return {name: array.astype(np.float16) for name, array in arrays.items()}
 
 
@@ -115,11 +139,33 @@ def _background(path: Path, rng: np.random.Generator) -> Image.Image:
     return canvas
 
 
+def _plain_page(fonts: Sequence[str], rng: np.random.Generator) -> tuple[Image.Image, list[tuple[str, tuple]]]:
+    """A page of single characters with nothing else, and where they are."""
+    is_light = rng.random() < 0.5
+    canvas = Image.new("RGB", (_SIZE_PX, _SIZE_PX), "white" if is_light else "black")
+    draw = ImageDraw.Draw(canvas)
+    truth = []
+    for top in range(0, _SIZE_PX - 49, 50):
+        for left in range(0, _SIZE_PX - 49, 50):
+            font = _load_font(fonts, round(np.exp(rng.uniform(np.log(8), np.log(40)))), rng)
+            character = CHARACTERS[rng.integers(len(CHARACTERS))]
+            place, stroke = (left + 6, top + 38), int(rng.random() < 0.3)
+            draw.text(place, character, "black" if is_light else "white", font=font, anchor="ls", stroke_width=stroke)
+            truth.append((character, draw.textbbox(place, character, font=font, anchor="ls", stroke_width=stroke)))
+    return canvas, truth
+
+
+def _load_font(fonts: Sequence[str], size: int, rng: np.random.Generator) -> ImageFont.FreeTypeFont:
+    """One of the fonts, or Pillow's own."""
+    number = int(rng.integers(len(fonts) + 1))
+    return ImageFont.load_default(size) if number == len(fonts) else ImageFont.truetype(str(fonts[number]), size)
+
+
 def _draw_text(canvas: Image.Image, fonts: Sequence[str], rng: np.random.Generator) -> list[tuple[str, tuple]]:
     """Draws a label or word somewhere; returns its characters and their boxes."""
     text = _text(rng)
     size = round(np.exp(rng.uniform(np.log(7), np.log(48))))
-    font = ImageFont.truetype(str(fonts[rng.integers(len(fonts))]), size)
+    font = _load_font(fonts, size, rng)
     stroke = int(rng.random() < 0.3)
     draw = ImageDraw.Draw(canvas)
     width = font.getlength(text)
