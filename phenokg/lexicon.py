@@ -17,7 +17,7 @@ from phenolip.whole_files import whole_file
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1  # rises when a release gives another lexicon than before
+FORMAT_VERSION = 2  # rises when a release gives another lexicon than before
 
 #: How sure a wording is, by its scope; ours, set on the development abstracts.
 SCOPE_WEIGHTS = {"name": 1.0, "EXACT": 1.0, "RELATED": 0.9, "NARROW": 0.85, "BROAD": 0.7}

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from itertools import combinations
 
-from phenolip.phenokg.words import stem
+from phenolip.phenokg.words import Role, stem, words_of
 
 _MIN_TERMS = 3  # terms that vouch for a pair
 _MIN_SHARE = 0.1  # of the terms in which the rarer of the two words occurs
@@ -59,6 +59,8 @@ def find_substitutes(wordings: Mapping[str, Collection[tuple[str, ...]]]) -> Sub
         for meant in (stem("abnormality"), stem("abnormal")):
             if said != meant:
                 costs[said].setdefault(meant, _UNSURE_COST)
+    for barrier in words_of(Role.BARRIER):  # "no lung [masses]" names no absent lung
+        costs.pop(stem(barrier), None)
     return {word: tuple(sorted(others.items())) for word, others in sorted(costs.items())}
 
 

@@ -25,3 +25,9 @@ def test_organs_and_their_adjectives_are_known_without_a_release():
     found = find_substitutes({})
     assert dict(found[stem("renal")])[stem("kidney")] == 0.1
     assert stem("abnormality") in dict(found[stem("manifestations")])
+
+
+def test_a_word_that_denies_stands_for_no_other():
+    organs = ["hand", "foot", "ear"]
+    found = find_substitutes({f"HP:{i}": [("no", organ), ("absent", organ)] for i, organ in enumerate(organs)})
+    assert "no" not in found and dict(found["absent"]) == {"no": 0.1}
