@@ -70,7 +70,7 @@ class Endpoint:
             return
         _warned.add(self._host)
         open_key = " The key and the text travel unencrypted." if self._scheme == "http" else ""
-        _log.warning("Captions and paragraphs of the articles are sent to %s.%s", self._host, open_key)
+        _log.warning("Texts of the articles are sent to %s.%s", self._host, open_key)
 
     def __str__(self) -> str:
         return self._base_url
