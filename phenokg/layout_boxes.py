@@ -103,7 +103,7 @@ def _behind_label(
         is_page: Of each line.
     """
     axis, first = number % 2, int(is_page.argmin())
-    depth = int(_LABEL_DEPTH * len(shares))
+    depth = max(1, int(_LABEL_DEPTH * len(shares)))
     end = first + int(is_page[first : first + depth].argmax())  # of what may be a label, if page follows
     behind = end + int(is_page[end:].argmin())
     straight = int((shares <= 1 - _FIRM_SHARE).argmax())

@@ -153,27 +153,31 @@ def whole_figure(width: int, height: int) -> Part:
     return Part((*left_top, Side(width, width, FIGURE_EDGE), Side(height, height, FIGURE_EDGE)), Style())
 
 
-def cut_figure(maps: FigureMaps, scorer: SeparatorScorer, min_score: float) -> tuple[list[Part], list[Cut]]:
+def cut_figure(
+    maps: FigureMaps, scorer: SeparatorScorer, min_score: float, min_seam_score: float
+) -> tuple[list[Part], list[Cut]]:
     """The parts of a figure, and the cuts that made them.
 
     Args:
         maps: Of the figure.
         scorer: Weighs features to the log odds that a place separates subfigures.
-        min_score: Least log odds of a cut.
+        min_score: Least log odds of a cut through a gutter.
+        min_seam_score: Of a cut at a seam.
     """
     figure = Figure(maps)
 
     def choose(part: Part, knows_lines: bool) -> Cut | None:
         region, both = figure.look_at(part)
-        best, best_score = None, min_score
+        best, best_margin = None, 0.0
         for axis, places in enumerate(both):
             if places is None:
                 continue
             lines = lines_beside(region, axis, figure.cuts) if knows_lines else []
-            scores = scorer(places.with_lines(lines))
-            row = int(scores.argmax())
-            if scores[row] >= best_score:
-                best, best_score = make_cut(places, row, axis, region, lines), float(scores[row])
+            margins = scorer(places.with_lines(lines)) - np.where(places.colours < 0, min_seam_score, min_score)
+            margins[places.are_plain] = np.maximum(margins[places.are_plain], 0)  # whatever the network learned
+            row = int(margins.argmax())
+            if margins[row] >= best_margin:
+                best, best_margin = make_cut(places, row, axis, region, lines), float(margins[row])
         return best
 
     parts = figure.cut_all([whole_figure(*maps.size)], lambda part: choose(part, knows_lines=False))

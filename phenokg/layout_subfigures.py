@@ -18,7 +18,9 @@ from phenolip.phenokg.separator_features import MIN_PART_PX
 from phenolip.phenokg.separator_scores import load_scorer
 
 MAX_SIDE_PX = 1000  # a larger figure is looked at in this size
-_MIN_SCORE = 0.0  # log odds of the surest cut
+# Log odds of a cut, chosen on composites of development images and layouts. A seam may be less sure than a gutter:
+# what looks like one by chance is rare, while single images have bands of one colour.
+_MIN_SCORE, _MIN_SEAM_SCORE = 0.0, -1.0
 
 
 def find_subfigures(image: Image.Image) -> list[PixelBox]:
@@ -45,7 +47,7 @@ def find_subfigures(image: Image.Image) -> list[PixelBox]:
 def find_boxes(grey: NDArray[np.uint8]) -> list[PixelBox]:
     """Boxes in pixels of a grey figure (height, width), each at least `MIN_PART_PX`, in no particular order."""
     maps = FigureMaps(grey)
-    parts, cuts = cut_figure(maps, load_scorer(), _MIN_SCORE)
+    parts, cuts = cut_figure(maps, load_scorer(), _MIN_SCORE, _MIN_SEAM_SCORE)
     return boxes_of_parts(maps, parts, cuts)
 
 

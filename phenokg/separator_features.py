@@ -19,6 +19,12 @@ _GUTTER_SHARE = 0.9  # of a gutter's length that has its colour; labels lie in g
 _NEAR_PX, _STRIP_PX = 6, 24  # how many columns beside a place it is compared with
 _FRACTIONS = np.array([1 / 2, 1 / 3, 2 / 3, 1 / 4, 3 / 4])
 _NOISE = 1e-3  # variance, of squared brightness in 0 to 1, below which columns count as blank
+_STEP, _UNLIKE, _EXCESS = (
+    4,
+    13,
+    14,
+)  # columns of the features: share of steps; of neighbours, unlikeness and its excess
+_PLAIN_STEP, _PLAIN = 0.7, 0.7  # a line along two thirds may end at a corner of a pin-wheel
 _FAR_PX = 12  # a line farther away is none
 
 Traits = dict[str, NDArray[np.float32]]
@@ -55,6 +61,12 @@ class Places:
     ends: Ints
     colours: Ints
     features: Floats
+
+    @property
+    def are_plain(self) -> NDArray[np.bool_]:
+        """Whether a place is a seam that anybody sees: a step along most of it, and no likeness across it; (N,)."""
+        step, unlike, excess = (self.features[:, column] for column in (_STEP, _UNLIKE, _EXCESS))
+        return (self.colours < 0) & (step >= _PLAIN_STEP) & (unlike >= _PLAIN) & (excess >= 0.8 * _PLAIN)
 
     def with_lines(self, lines: Sequence[Line]) -> Floats:
         """The features, and whether a place lies on a line that cuts the figure elsewhere; (N, F + 2).

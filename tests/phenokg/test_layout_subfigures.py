@@ -197,6 +197,19 @@ def test_a_gutter_is_one_place_and_its_ends_are_seams():
     assert np.isfinite(places.features).all()
 
 
+def test_a_seam_that_anybody_sees():
+    rng = np.random.default_rng(0)
+    rows = np.repeat(rng.integers(60, 110, (20, 1)), 8, axis=0)
+    other = np.repeat(rng.integers(150, 200, (20, 1)), 8, axis=0)
+    grey = np.concatenate([np.repeat(rows, 70, axis=1), np.repeat(other, 90, axis=1)], axis=1).astype(np.uint8)
+    places = find_places(make_maps(grey, -1), (0, 160), (0, 160), Style(), 160)
+    assert places.starts[places.are_plain].tolist() == [70]
+    single = np.repeat(rows, 160, axis=1)
+    single[:, 70:] += 60  # the same rows on both sides: a bright half of one image
+    found = find_places(make_maps(single.astype(np.uint8), -1), (0, 160), (0, 160), Style(), 160)
+    assert not found.are_plain.any()
+
+
 def test_places_know_the_lines_elsewhere():
     places = Places(np.array([50, 100]), np.array([50, 110]), np.array([-1, 0]), np.zeros((2, 3), np.float32))
     assert places.with_lines([])[:, 3:].tolist() == [[0, 0], [0, 0]]
@@ -212,10 +225,10 @@ def test_cutting_ends_whatever_the_network_says():
     always = SeparatorScorer(
         np.zeros(width, np.float32), np.ones(width, np.float32), [(np.zeros((width, 1), np.float32), np.ones(1))]
     )
-    parts, cuts = cut_figure(maps, always, 0.0)
+    parts, cuts = cut_figure(maps, always, 0.0, 0.0)
     assert len(parts) == len(cuts) + 1 <= 201
-    assert cut_figure(maps, always, 2.0)[0] == [whole_figure(300, 200)]
-    assert boxes_of_parts(maps, *cut_figure(maps, always, 2.0)) == [(0, 0, 300, 200)]
+    assert cut_figure(maps, always, 2.0, 2.0)[0] == [whole_figure(300, 200)]
+    assert boxes_of_parts(maps, *cut_figure(maps, always, 2.0, 2.0)) == [(0, 0, 300, 200)]
 
 
 def test_the_scorer_is_its_layers_and_survives_a_file(tmp_path):
