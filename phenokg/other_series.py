@@ -14,12 +14,13 @@ _MARKERS = {
     "upper": re.compile(r"\(?(?<!\w)[A-Z](?:[0-9]{1,2})?(?:\)|[.:,](?=\s))"),
     # The last is a bold letter whose space was lost: "of the liver.bAxial view".
     "lower": re.compile(r"\(?(?<!\w)[a-z](?:[0-9]{1,2})?(?:\)|[.:,](?=\s))|(?<=[.)\]:;])[a-z](?=[A-Z][a-z])"),
+    "decimal": re.compile(r"\(?(?<!\w)[0-9]{1,2}(?:\)|[.:](?=\s))"),
 }
 
 
 @lru_cache(maxsize=64)
 def possible_splits(caption: str, figure: str = "") -> tuple[SplitCaption, ...]:
-    """The caption as it is split, and as it would be without the markers of that case.
+    """The caption as it is split, and as it would be without the markers of that kind.
 
     Example:
         >>> splits = possible_splits("(A) Skin (a) before and (b) after. (B) Eye. (C) Ear.")
@@ -29,7 +30,7 @@ def possible_splits(caption: str, figure: str = "") -> tuple[SplitCaption, ...]:
     first = SplitCaption(figure, *split_caption(caption))
     labels = {part.label for part in first.subcaptions}
     for case, marker in _MARKERS.items():
-        if labels and all(label[:1].isalpha() and getattr(label[0], f"is{case}")() for label in labels):
+        if labels and all(getattr(label[:1], f"is{case}")() for label in labels):
             other = _split_without(caption, marker, figure)
             if other is not None and {part.label for part in other.subcaptions}.isdisjoint(labels):
                 return first, other
