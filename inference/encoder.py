@@ -18,7 +18,9 @@ from transformers.utils import cached_file
 from phenolip.configuration_phenolip import TEXT_POOLINGS, PhenoLIPTextConfig
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.images import decode_image
+from phenolip.inference.model_knowledge import model_knowledge
 from phenolip.modeling_phenolip import PhenoLIPModel, PhenoLIPTextModel
+from phenolip.ontology.knowledge_book import KnowledgeBook
 from phenolip.processing_phenolip import PhenoLIPProcessor
 from phenolip.train.towers import longest_text
 
@@ -37,6 +39,7 @@ class Encoder:
         image_processor: Image processor of the image side, if there is one.
         prompt_template: Sentence with one ``{}`` that the model wants around a phenotype's name.
         name: What messages and reports call the model.
+        knowledge: What findings are, in the words of the model's training; None if it was trained on names alone.
     """
 
     def __init__(
@@ -47,12 +50,14 @@ class Encoder:
         *,
         prompt_template: str = "{}",
         name: str = "",
+        knowledge: KnowledgeBook | None = None,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.image_processor = image_processor
         self.prompt_template = prompt_template
         self.name = name
+        self.knowledge = knowledge
 
     @classmethod
     def from_pretrained(
@@ -86,8 +91,14 @@ class Encoder:
         if model_type == "phenolip":
             model = PhenoLIPModel.from_pretrained(path, dtype=dtype).to(device)
             processor = PhenoLIPProcessor.from_pretrained(path, config=model.config)
-            template = processor.prompt_template
-            return cls(model, processor.tokenizer, processor.image_processor, prompt_template=template, name=str(path))
+            return cls(
+                model,
+                processor.tokenizer,
+                processor.image_processor,
+                prompt_template=processor.prompt_template,
+                name=str(path),
+                knowledge=model_knowledge(path),
+            )
         if model_type == "phenolip_text_model":
             model = PhenoLIPTextModel.from_pretrained(path, dtype=dtype)
         else:

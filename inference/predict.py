@@ -24,6 +24,7 @@ from phenolip.inference.hierarchy import (
     mix_embeds,
     with_ancestors,
 )
+from phenolip.inference.model_knowledge import candidate_texts
 from phenolip.inference.prediction_tree import TreeNode, prediction_tree
 from phenolip.inference.term_texts import NAME_ONLY, TEXT_WEIGHTS, check_texts, embed_terms, term_texts
 from phenolip.inference.true_path import TermHierarchy
@@ -89,7 +90,7 @@ class PhenotypePredictor:
             raise DataError("`candidates` must hold at least one phenotype, got none.")
         self.encoder = encoder
         self.hpo_ids, self.names = tuple(candidates), tuple(candidates.values())
-        self.embeds = encoder.encode_texts(candidate_texts(encoder, self.names)) if embeds is None else embeds
+        self.embeds = encoder.encode_texts(candidate_texts(encoder, candidates)) if embeds is None else embeds
 
     @classmethod
     def from_pretrained(
@@ -127,7 +128,7 @@ class PhenotypePredictor:
             if chosen is not None:
                 return cls(encoder, chosen)
             chosen = all_candidates(ontology or load_ontology())
-            written = candidate_texts(encoder, tuple(chosen.values()))
+            written = candidate_texts(encoder, chosen)
             key = [repr((encoder.max_length, text)) for text in written]
             embeds = _cached_embeds(Path(path), key, cache_dir, lambda: encoder.encode_texts(written))
             return cls(encoder, chosen, embeds=embeds)
@@ -247,11 +248,6 @@ def ontology_embeds(
     if hierarchy:
         embeds = mix_embeds(embeds, lin_relatives(ontology, terms))[: len(hpo_ids)]
     return embeds
-
-
-def candidate_texts(encoder: Encoder, names: Sequence[str]) -> list[str]:
-    """The names as the model's processor would hand them on."""
-    return [encoder.prompt_template.replace("{}", name) for name in names]
 
 
 def _cached_embeds(

@@ -113,9 +113,8 @@ class KnowledgeBook:
         """
         entry = self.resolve(category)
         if entry is None:
-            names = [entry.name for entry in self.entries.values()]
-            hint = near_matches(category, names) if len(names) < 100_000 else ""
-            hint = hint if hint.startswith(" Close") else ""
+            hint = near_matches(category[:200], {entry.name for entry in self.entries.values()})
+            hint = hint if hint.startswith(" Close") else ""  # else it would list all names
             raise UnknownTermError(f"The knowledge book has no finding {category[:80]!r}.{hint}")
         return Explanation(self._explanation(entry, max_words), entry.source)
 
@@ -123,6 +122,7 @@ class KnowledgeBook:
         self,
         category: str,
         *,
+        hpo_id: str | None = None,
         severity: str | None = None,
         location: str | None = None,
         with_explanation: bool = True,
@@ -138,6 +138,7 @@ class KnowledgeBook:
 
         Args:
             category: What `resolve` takes; the text has the entry's name, or the category itself if there is none.
+            hpo_id: The finding's term, if it is known; it counts before the category where the book has it.
             severity: How severe it is.
             location: Where it is.
             with_explanation: Say what it is.
@@ -152,32 +153,15 @@ class KnowledgeBook:
         """
         if rng is None and (slot_dropout or synonym_probability):
             raise ConfigurationError("`rng` must be given for `slot_dropout` and `synonym_probability`.")
-        entry = self.resolve(category)
+        entry = (self.resolve(hpo_id) if hpo_id else None) or self.resolve(category)
         name = category if entry is None else entry.name
         if rng is not None and synonym_probability:
-            name = self.sample_name(category, rng, synonym_probability)
+            name = sample_name(entry, rng, synonym_probability) or name
         explanation = self._explanation(entry) if entry is not None and with_explanation else None
         slots = FindingSlots(severity, location, name, explanation)
         if rng is not None and slot_dropout:
             slots = mask_slots(slots, slot_dropout, rng)
         return compose(*slots, max_tokens=max_tokens, count_tokens=count_tokens)
-
-    def sample_name(self, category: str, rng: np.random.Generator, probability: float) -> str:
-        """The name of a finding or, by chance, one of its EXACT synonyms; never one that is kept to test on.
-
-        Two numbers are drawn whatever the finding, so that a generator gives every finding after it the same.
-
-        Raises:
-            ConfigurationError: The probability is not between 0 and 1.
-        """
-        if not 0 <= probability <= 1:
-            raise ConfigurationError(f"`synonym_probability` must be from 0 to 1, got {probability}.")
-        taken, place = rng.random(2)
-        entry = self.resolve(category)
-        if entry is None:
-            return category
-        usable = [s.text for s in entry.synonyms if s.scope == "EXACT" and not is_held_out(entry.id, s.text)]
-        return usable[int(place * len(usable))] if usable and taken < probability else entry.name
 
     def unknown(self, categories: Iterable[str]) -> Counter[str]:
         """Categories that the book does not have, each with how often it came."""
@@ -212,3 +196,20 @@ def _names(entries: Iterable[KnowledgeEntry]) -> dict[str, str]:
             if synonym.scope == "EXACT":
                 names.setdefault(fold(synonym.text), entry.id)
     return names
+
+
+def sample_name(entry: KnowledgeEntry | None, rng: np.random.Generator, probability: float) -> str | None:
+    """By chance an EXACT synonym of a finding, never one that is kept to test on; None for its own name.
+
+    Two numbers are drawn whatever the finding, so that a generator gives every finding after it the same.
+
+    Raises:
+        ConfigurationError: The probability is not between 0 and 1.
+    """
+    if not 0 <= probability <= 1:
+        raise ConfigurationError(f"`synonym_probability` must be from 0 to 1, got {probability}.")
+    taken, place = rng.random(2)
+    if entry is None or taken >= probability:
+        return None
+    usable = [s.text for s in entry.synonyms if s.scope == "EXACT" and not is_held_out(entry.id, s.text)]
+    return usable[int(place * len(usable))] if usable else None
