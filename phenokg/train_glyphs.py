@@ -93,7 +93,7 @@ def train(patches: NDArray[np.float32], classes: NDArray[np.int64], seed: int) -
     network = MLPClassifier(
         (_HIDDEN,),
         alpha=1e-4,
-        batch_size=min(512, len(classes)),
+        batch_size=min(512, len(classes) // 2),
         max_iter=30,
         random_state=seed,
         early_stopping=True,
