@@ -165,6 +165,7 @@ def cut_figure(
         min_seam_score: Of a cut at a seam.
     """
     figure = Figure(maps)
+    left_whole: set[Part] = set()
 
     def choose(part: Part, knows_lines: bool) -> Cut | None:
         region, both = figure.look_at(part)
@@ -173,6 +174,8 @@ def cut_figure(
             if places is None:
                 continue
             lines = lines_beside(region, axis, figure.cuts) if knows_lines else []
+            if part in left_whole and not lines:
+                continue  # nothing is known that was not known the first time
             margins = scorer(places.with_lines(lines)) - np.where(places.colours < 0, min_seam_score, min_score)
             margins[places.are_plain] = np.maximum(margins[places.are_plain], 0)  # whatever the network learned
             row = int(margins.argmax())
@@ -181,6 +184,7 @@ def cut_figure(
         return best
 
     parts = figure.cut_all([whole_figure(*maps.size)], lambda part: choose(part, knows_lines=False))
+    left_whole.update(parts)
     if figure.cuts:
         parts = figure.cut_all(parts, lambda part: choose(part, knows_lines=True))
     return parts, figure.cuts
