@@ -19,6 +19,7 @@ SUBPACKAGES = [
     "train.targets",
     "train.configs",
     "inference",
+    "inference.adapters",
     "eval",
     "eval.metrics",
     "eval.evaluators",

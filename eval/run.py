@@ -23,6 +23,7 @@ from phenolip.eval.evaluators.zero_shot import Prediction, ZeroShotEvaluator
 from phenolip.eval.per_query import PER_QUERY, Queries, pair_queries, write_per_query
 from phenolip.eval.tasks.registry import Task, load_task
 from phenolip.exceptions import ConfigurationError, DataError
+from phenolip.inference.adapters.registry import describe_model, load_model
 from phenolip.inference.candidates import model_file, read_candidates
 from phenolip.inference.encoder import Encoder
 from phenolip.ontology.graph import PhenotypeOntology
@@ -138,6 +139,7 @@ def evaluate(
         "task_version": task.version,
         "primary_metric": task.primary_metric,
         "model": encoder.name,
+        "encoder": describe_model(encoder),
         "n": len(pairs) if pairs is not None else metrics[task.primary_metric].n,
         **describe_metrics(metrics),
         **({"breakdown": measured.breakdown} if measured.breakdown else {}),
@@ -165,7 +167,7 @@ def load_encoder(model: str | Path | SupportsEncoding, ontology: PhenotypeOntolo
     if not isinstance(model, (str, Path)):
         return model
     if str(model) != TFIDF:
-        return Encoder.from_pretrained(model, device)
+        return load_model(model, device)
     if find_spec("sklearn") is None:
         raise ConfigurationError(f"`model` {TFIDF} needs scikit-learn: `pip install phenolip[eval]`.")
     from phenolip.eval.baselines import TfidfEncoder  # here, since it needs the package above

@@ -1,8 +1,7 @@
 """A saved model as two functions: images to unit vectors, texts to unit vectors."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,22 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import nn
-from tqdm.auto import tqdm
-from transformers import AutoModel, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import AutoModel, AutoTokenizer, BatchEncoding, PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.utils import cached_file
 
 from phenolip.configuration_phenolip import TEXT_POOLINGS, PhenoLIPTextConfig
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.images import decode_image
+from phenolip.inference.adapters.files import file_hashes, weight_files
+from phenolip.inference.adapters.image_settings import describe_image_processor
+from phenolip.inference.encoding import (
+    TextCounts,
+    check_rows,
+    encode_by_length,
+    inference_mode,
+    show_progress,
+    usable_device,
+)
 from phenolip.inference.model_knowledge import model_knowledge
 from phenolip.modeling_phenolip import PhenoLIPModel, PhenoLIPTextModel
 from phenolip.ontology.knowledge_book import KnowledgeBook
@@ -57,6 +65,8 @@ class Encoder:
         self.image_processor = image_processor
         self.prompt_template = prompt_template
         self.name = name
+        self.source: str | Path | None = None  # where the weights were read from, if they were
+        self.counts = TextCounts()
         self.knowledge = knowledge
 
     @classmethod
@@ -79,9 +89,11 @@ class Encoder:
         if model_type not in ("phenolip", "phenolip_text_model", *TEXT_POOLINGS):
             allowed = ", ".join(("phenolip", "phenolip_text_model", *TEXT_POOLINGS))
             raise ConfigurationError(f"`model` {path} must be one of {allowed}, got the model type {model_type!r}.")
-        device = _usable_device(device)
+        device = usable_device(device)
         try:
-            return cls._load(path, model_type, device, dtype)
+            encoder = cls._load(path, model_type, device, dtype)
+            encoder.source = path
+            return encoder
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             reason = str(error).strip().splitlines()[0].rstrip(".")
             raise ConfigurationError(f"`model` {path} cannot be loaded: {reason}.") from error
@@ -136,21 +148,21 @@ class Encoder:
 
         Raises:
             ConfigurationError: The model has no image side.
-            DataError: An image cannot be read.
+            DataError: An image cannot be read, or the model gives no finite numbers.
         """
         if not self.has_images:
             raise ConfigurationError(f"`model` {self.name} encodes text only: images need a Stage-2 model.")
         if not len(images):
             raise DataError("At least one image must be given, got none.")
         batches = []
-        with self._inference():
-            for start in _progress(range(0, len(images), batch_size), "images", len(images) > batch_size):
+        with inference_mode(self.model):
+            for start in show_progress(range(0, len(images), batch_size), "images", len(images) > batch_size):
                 stop = min(start + batch_size, len(images))
                 pictures = [decode_image(images[row]) for row in range(start, stop)]
                 pixels = self.image_processor(images=pictures, return_tensors="pt")["pixel_values"]
                 pixels = pixels.to(self.model.device, self.model.dtype)
                 batches.append(self.model.get_image_features(pixels).float().cpu().numpy())
-        return np.concatenate(batches)
+        return check_rows(np.concatenate(batches), "images", self.name)
 
     def encode_texts(self, texts: Sequence[str], batch_size: int = 64) -> NDArray[np.float32]:
         """Unit-norm embeddings of texts, in their order, without the processor's prompt template.
@@ -162,57 +174,55 @@ class Encoder:
         Shapes (N texts, D width): returns (N, D).
 
         Raises:
-            DataError: No text was given.
+            DataError: No text was given, or the model gives no finite numbers.
         """
         if not len(texts):
             raise DataError("At least one text must be given, got none.")
         rows = {text: row for row, text in enumerate(dict.fromkeys(texts))}
         encoded = self.tokenizer(list(rows), truncation=True, max_length=self.max_length)
-        lengths = np.array([len(ids) for ids in encoded["input_ids"]])
-        order = np.argsort(-lengths, kind="stable")  # longest first: too little memory shows at once
-        embeds = None
-        with self._inference():
-            for start in _progress(range(0, len(order), batch_size), "texts", len(order) > batch_size):
-                batch = order[start : start + batch_size]
-                fields = {name: [encoded[name][row] for row in batch] for name in ("input_ids", "attention_mask")}
-                inputs = self.tokenizer.pad(fields, return_tensors="pt").to(self.model.device)
-                output = self._text_model(inputs["input_ids"], inputs["attention_mask"])
-                values = output.text_embeds.float().cpu().numpy()
-                if embeds is None:
-                    embeds = np.empty((len(order), values.shape[1]), np.float32)
-                embeds[batch] = values
-        return embeds[[rows[text] for text in texts]]
+        lengths = [len(ids) for ids in encoded["input_ids"]]
+        whole = [length + _num_cut(encoded, row) for row, length in enumerate(lengths)]
+        self.counts.add(list(rows), whole, self.max_length)
+
+        def encode(batch: list[int]) -> NDArray:
+            fields = {name: [encoded[name][row] for row in batch] for name in ("input_ids", "attention_mask")}
+            inputs = self.tokenizer.pad(fields, return_tensors="pt").to(self.model.device)
+            output = self._text_model(inputs["input_ids"], inputs["attention_mask"])
+            return output.text_embeds.float().cpu().numpy()
+
+        with inference_mode(self.model):
+            embeds = encode_by_length(lengths, batch_size, encode)
+        return check_rows(embeds[[rows[text] for text in texts]], "texts", self.name)
+
+    def describe(self) -> dict[str, Any]:
+        """What decides this model's numbers, as JSON values: family, inputs, precision, size and hash of weights."""
+        model_type = self.model.config.model_type
+        tower = getattr(self._text_model.config, "tower_config", None)
+        images = describe_image_processor(self.image_processor) if self.has_images else {}
+        return {
+            "family": "phenolip" if self.has_images else "text",
+            "model_type": model_type,
+            "text_tower": getattr(tower, "model_type", None),
+            "context_length": self.max_length,
+            **images,
+            "tokenizer": {"class": type(self.tokenizer).__name__, "vocab_size": len(self.tokenizer)},
+            "logit_scale": self.logit_scale,
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "num_parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "weights_sha256": file_hashes(weight_files(self.source)) if self.source is not None else None,
+            "num_texts": self.counts.num_texts,
+            "num_texts_truncated": self.counts.num_truncated,
+        }
 
     @property
     def _text_model(self) -> nn.Module:
         return getattr(self.model, "text_model", self.model)
 
-    @contextmanager
-    def _inference(self) -> Iterator[None]:
-        """Eval mode without gradients; the mode before is put back, so that training can go on."""
-        was_training = {module: module.training for module in self.model.modules()}
-        self.model.eval()
-        try:
-            with torch.inference_mode():
-                yield
-        finally:
-            for module, mode in was_training.items():
-                module.training = mode
 
-
-def _progress(batches: range, what: str, is_long: bool) -> tqdm:
-    # None hides the bar where the output is no terminal
-    return tqdm(batches, desc=f"Encoding {what}", unit="batch", leave=False, disable=None if is_long else True)
-
-
-def _usable_device(name: str | torch.device | None) -> torch.device:
-    try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
-        raise ConfigurationError(f"`device` must be one that this machine has, got '{name}': {reason}.") from None
-    return device
+def _num_cut(encoded: BatchEncoding, row: int) -> int:
+    """Tokens of a text beyond the limit; tokenizers that are not of the Rust library do not say."""
+    overflowing = encoded.encodings[row].overflowing if encoded.is_fast else ()
+    return sum(sum(mask == 0 for mask in part.special_tokens_mask) for part in overflowing)
 
 
 def _model_type(path: str | Path) -> str:
