@@ -158,7 +158,8 @@ def _settings(row: AblationRow, knowledge_encoder: str | None) -> dict[str, Any]
 
 
 def _takes_teacher(settings: dict[str, Any]) -> bool:
-    return settings["knowledge_weight"] > 0 or settings["init_from_teacher"]
+    by_likeness = settings["targets"] == "ssm" and not settings["ssm_model"]
+    return settings["knowledge_weight"] > 0 or settings["init_from_teacher"] or by_likeness
 
 
 def _feature_group(settings: dict[str, Any], revision: str) -> str | None:

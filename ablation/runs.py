@@ -15,6 +15,7 @@ from phenolip.inference.encoder import Encoder
 from phenolip.provenance import content_hash, write_json
 from phenolip.train import stage2
 from phenolip.train.arguments import RunArguments, parse
+from phenolip.train.matching_arguments import without_later_defaults
 
 KINDS = (stage2.ModelArguments, stage2.DataArguments, stage2.LossArguments, RunArguments)
 TASK, ONTOLOGY_TASK = "phenobench", "phenobench_ontology"
@@ -83,7 +84,8 @@ def run_key(settings: Mapping[str, Any], revisions: Mapping[str, str]) -> str:
         settings: From `resolve_settings`.
         revisions: Name -> revision or hash of what the settings name by path only.
     """
-    learnt_by = {name: value for name, value in settings.items() if name not in NOT_PART_OF_A_RUN}
+    named = without_later_defaults(dict(settings))
+    learnt_by = {name: value for name, value in named.items() if name not in NOT_PART_OF_A_RUN}
     return content_hash([json.dumps([learnt_by, dict(revisions)], sort_keys=True)])
 
 

@@ -45,11 +45,18 @@ class RunArguments:
     gradient_accumulation_steps: int = setting(1, help="Batches per optimiser step.")
     learning_rate: float = setting(1e-5, help="Peak learning rate of pretrained weights.")
     head_learning_rate: float = setting(1e-4, help="Peak learning rate of new layers (projections, scales).")
-    weight_decay: float = setting(0.2, help="AdamW weight decay; none on biases, norms and scales.")
+    optimizer: Literal["adamw", "sgd"] = setting("adamw", help="AdamW, or stochastic gradient descent.")
+    momentum: float = setting(0.0, help="Of `optimizer: sgd`.")
+    weight_decay: float = setting(0.2, help="Weight decay; none on biases, norms and scales.")
     adam_beta1: float = setting(0.9, help="AdamW beta1.")
     adam_beta2: float = setting(0.98, help="AdamW beta2.")
     warmup_fraction: float = setting(0.05, help="Share of the steps over which the learning rate rises from 0.")
     final_learning_rate_fraction: float = setting(0.01, help="Learning rate at the end of the cosine, as a share.")
+    schedule: Literal["cosine", "cosine_restarts"] = setting(
+        "cosine", help="Half a cosine over the run, or one for each period of `restart_epochs`, anew from the peak."
+    )
+    restart_epochs: float = setting(2.0, help="First period of `schedule: cosine_restarts`, in epochs.")
+    restart_growth: int = setting(1, help="Each further period is so many times as long as the one before.")
     max_grad_norm: float = setting(1.0, help="Gradients are clipped to this 2-norm; 0 switches clipping off.")
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = setting(
         "auto", help="auto = bf16 where the hardware multiplies it natively, else float32."
@@ -78,7 +85,9 @@ class RunArguments:
         require(0 <= self.max_minutes < math.inf, "max_minutes", "0 or above and finite", self.max_minutes)
         for name in ("warmup_fraction", "final_learning_rate_fraction"):
             require(0 <= getattr(self, name) <= 1, name, "between 0 and 1", getattr(self, name))
-        for name in ("adam_beta1", "adam_beta2"):
+        require(self.restart_epochs > 0, "restart_epochs", "above 0", self.restart_epochs)
+        require(self.restart_growth >= 1, "restart_growth", "1 or above", self.restart_growth)
+        for name in ("adam_beta1", "adam_beta2", "momentum"):
             require(0 <= getattr(self, name) < 1, name, "at least 0 and below 1", getattr(self, name))
         for name in ("num_workers", "save_steps", "num_threads"):
             require(getattr(self, name) >= 0, name, "0 or above", getattr(self, name))

@@ -109,6 +109,7 @@ class ImageTextPairs:
             mirrored: laterality is a finding.
         color_jitter: Largest relative change of brightness and contrast.
         seed: With epoch and row, fixes the augmentation.
+        grayscale: Take the colour out.
     """
 
     def __init__(
@@ -121,7 +122,9 @@ class ImageTextPairs:
         seed: int,
         first_image_size: int | None = None,
         num_first_epochs: int = 0,
+        grayscale: bool = False,
     ) -> None:
+        self.grayscale = grayscale
         self.rows, self.image_size, self.seed = rows, image_size, seed
         self.first_image_size, self.num_first_epochs = first_image_size or image_size, num_first_epochs
         self.min_crop_area, self.color_jitter = min_crop_area, color_jitter
@@ -133,6 +136,8 @@ class ImageTextPairs:
         epoch, row = key
         rng = np.random.default_rng([self.seed, epoch, row])
         image = decode_image(self.rows[row]["image"])
+        if self.grayscale:
+            image = image.convert("L").convert("RGB")
         image_size = self.first_image_size if epoch < self.num_first_epochs else self.image_size
         return {"row": row, "image": self.augment(image, rng, image_size)}
 

@@ -27,7 +27,7 @@ from phenolip.exceptions import ConfigurationError, DataError, near_matches
 from phenolip.provenance import write_json
 from phenolip.train.arguments import RunArguments
 from phenolip.train.data import EpochPlan
-from phenolip.train.optimizer import build_optimizer, learning_rate_factor, set_learning_rate
+from phenolip.train.optimizer import build_optimizer, learning_rate_factor, restarted_factor, set_learning_rate
 
 PREEMPTED_EXIT_CODE = 75
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
@@ -46,6 +46,14 @@ FIXED_SETTINGS = (
     "gradient_accumulation_steps",
     "max_minutes",
 )
+# And those that old checkpoints do not name, since they had no other value.
+LATER_FIXED_SETTINGS = {
+    "optimizer": "adamw",
+    "momentum": 0.0,
+    "schedule": "cosine",
+    "restart_epochs": 2.0,
+    "restart_growth": 1,
+}
 
 
 class Preempted(SystemExit):
@@ -142,7 +150,7 @@ class TrainingLoop:
         self.accelerator = accelerator
         self.identity = {
             **identity,
-            **{name: getattr(run, name) for name in FIXED_SETTINGS},
+            **{name: getattr(run, name) for name in (*FIXED_SETTINGS, *LATER_FIXED_SETTINGS)},
             "mixed_precision": accelerator.mixed_precision,
             "num_processes": accelerator.num_processes,
         }
@@ -265,6 +273,11 @@ class TrainingLoop:
 
     def _learning_rate_factor(self) -> float:
         run = self.run
+        if run.schedule == "cosine_restarts":
+            period = run.restart_epochs * self.plan.batches_per_epoch / run.gradient_accumulation_steps
+            return restarted_factor(
+                self.step, max(1, round(period)), run.restart_growth, run.final_learning_rate_fraction
+            )
         return learning_rate_factor(self.step, self.num_steps, run.warmup_fraction, run.final_learning_rate_fraction)
 
     def _progress(self) -> tqdm:
@@ -333,7 +346,8 @@ class TrainingLoop:
         if not checkpoints:
             return
         progress = json.loads((checkpoints[-1] / "progress.json").read_text(encoding="utf-8"))
-        progress = {"max_minutes": 0.0, "planned_steps": progress["num_steps"], **progress}  # of old ones
+        of_old_ones = {"max_minutes": 0.0, "planned_steps": progress["num_steps"], **LATER_FIXED_SETTINGS}
+        progress = of_old_ones | progress
         changed = [name for name, value in self.identity.items() if progress.get(name) != _plain(value)]
         if changed:
             raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""Stage 2: images close to their captions and phenotypes, both close to what the frozen knowledge encoder says."""
+"""Stage 2: images close to their texts and phenotypes, both close to what the frozen knowledge encoder says."""
 
 import math
 from collections.abc import Mapping
@@ -8,19 +8,24 @@ from torch import nn
 
 from phenolip.train.distillation import KnowledgeDistillation
 from phenolip.train.gather import gather_rows
-from phenolip.train.losses.paired_contrastive import PairedContrastiveLoss
+from phenolip.train.losses.paired_contrastive import PairedContrastiveLoss, duplicate_mask
 from phenolip.train.losses.phenotype_name import PhenotypeNameLoss
-from phenolip.train.targets.phenotype_targets import caption_targets
+from phenolip.train.targets.caption_fit import CaptionFit
+from phenolip.train.text_matching import TextMatching, WeightedMatching
 
-ROW_ENTRIES = ("group_ids", "knowledge_embeds", "labels", "label_values", "label_valid")
+ROW_ENTRIES = (
+    "group_ids", "knowledge_embeds", "labels", "label_values", "label_valid",
+    "text_ids", "category_ids", "absent_ids", "uncertain_ids", "target_embeds",
+)  # fmt: skip
 
 
 class ImageTextObjective(nn.Module):
-    """PhenoLIP model plus L = L_m + lambda * sum of the forms of distillation + mu * L_name.
+    """PhenoLIP model plus L = kappa * L_m + L_itm + lambda * sum of the forms of distillation + mu * L_name.
 
-    L_m: image against caption. The forms are those of `KnowledgeDistillation`; the paper's is `contrastive`, caption
-    against the teacher's embedding of the same caption (PhenoLIP, arXiv 2602.06184). L_name: image against the names
-    of all training phenotypes (ours).
+    L_m: image against caption, or against the texts of its findings. L_itm: their similarities against a target
+    matrix (MedFILIP, arXiv 2501.10775). The forms are those of `KnowledgeDistillation`; the paper's is `contrastive`,
+    caption against the teacher's embedding of the same caption (PhenoLIP, arXiv 2602.06184). L_name: image against the
+    names of all training phenotypes (ours).
 
     Args:
         model: PhenoLIPModel.
@@ -31,8 +36,13 @@ class ImageTextObjective(nn.Module):
         share_scale: Distillation uses the scale of L_m (KEP); otherwise its own.
         name_weight: mu; 0 leaves names out.
         mask_duplicates: Rows of one caption, image, case or article are not negatives of each other.
-        caption_target_weight: Share of L_m's target that goes to captions of fitting phenotypes; 0 is CLIP.
+        caption_target_weight: Share of L_m's target that goes to captions that fit; 0 is CLIP.
         chunk_size: Texts encoded together, each chunk padded to its own longest.
+        contrastive_weight: kappa; 0 leaves L_m out.
+        caption_fit: Which captions fit which images.
+        matching: L_itm with its weight; None leaves it out.
+        findings: L_m and L_itm of the texts of findings, in place of those of captions; None where captions are
+            trained on. `contrastive_weight`, `caption_fit` and `matching` are then its own.
     """
 
     def __init__(
@@ -49,11 +59,16 @@ class ImageTextObjective(nn.Module):
         mask_duplicates: bool,
         caption_target_weight: float,
         chunk_size: int,
+        contrastive_weight: float = 1.0,
+        caption_fit: CaptionFit | None = None,
+        matching: WeightedMatching | None = None,
+        findings: TextMatching | None = None,
     ) -> None:
         super().__init__()
         self.model, self.chunk_size = model, chunk_size
         self.knowledge_weight, self.name_weight = knowledge_weight, name_weight
-        self.caption_target_weight = caption_target_weight
+        self.caption_target_weight, self.contrastive_weight = caption_target_weight, contrastive_weight
+        self.caption_fit, self.matching, self.findings = caption_fit or CaptionFit("multi_hot"), matching, findings
         self.register_buffer("pixel_mean", 255 * torch.tensor(pixel_mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", 255 * torch.tensor(pixel_std).view(1, -1, 1, 1), persistent=False)
         self.contrastive = PairedContrastiveLoss(mask_duplicates)
@@ -70,15 +85,18 @@ class ImageTextObjective(nn.Module):
         self.needs_names = bool(name_weight) or bool(knowledge_weight and "names" in distillation)
 
     def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Batch of `PairCollator` -> {"loss", "image_text", "image_name", "knowledge_...", "temperature"}, scalars.
+        """Batch of `PairCollator` -> {"loss", "image_text", "matching_...", "image_name", "knowledge_...",
+        "temperature"}, scalars.
 
         Shapes (n rows, C names, L tokens, D widths): pixels (n, 3, S, S) uint8 or, where the vision tower is frozen,
         image_pooled (n, D); group_ids (n, G), and as needed knowledge_embeds (n, D), knowledge_names (C, D), labels
         (n, C) bool, label_values and label_valid (n, C); texts as caption_input_ids and caption_attention_mask (n, L)
-        or, where the text tower is frozen, caption_pooled (n, D); likewise name_* with C rows.
+        or, where the text tower is frozen, caption_pooled (n, D); likewise name_* with C rows. For findings the
+        entries of `TextSlots` stand in place of the captions', knowledge_embeds among them.
         """
         image_embeds = gather_rows(self._image_embeds(batch))
-        text_embeds = gather_rows(self._text_embeds(batch, "caption"))
+        of_texts = self._text_embeds(batch, "caption") if self.findings is None else self._slot_embeds(batch)
+        text_embeds = gather_rows(of_texts)
         name_embeds = self._text_embeds(batch, "name") if self.needs_names else None
         whole = {name: gather_rows(batch[name]) for name in ROW_ENTRIES if name in batch}
         if "knowledge_names" in batch:
@@ -101,6 +119,18 @@ class ImageTextObjective(nn.Module):
             batch[f"{kind}_input_ids"], batch[f"{kind}_attention_mask"], chunk_size=self.chunk_size
         )
 
+    def _slot_embeds(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """(n, K, D), zeros in empty slots."""
+        filled = batch["text_ids"] >= 0
+        if not filled.any():  # one text is read all the same: DDP waits for the gradient of every weight
+            filled = filled.clone()
+            filled[0, 0] = True
+        names = ("text_pooled", "text_input_ids", "text_attention_mask")
+        embeds = self._text_embeds({name: batch[name][filled] for name in names if name in batch}, "text")
+        slots = embeds.new_zeros(*filled.shape, embeds.shape[-1])
+        slots[filled] = embeds
+        return slots
+
     def _losses(
         self,
         image_embeds: torch.Tensor,
@@ -109,29 +139,73 @@ class ImageTextObjective(nn.Module):
         batch: dict[str, torch.Tensor],
     ) -> dict[str, torch.Tensor]:
         scale = self._bounded(self.model.logit_scale)
-        values, valid = batch.get("label_values", batch.get("labels")), batch.get("label_valid")
-        fit = known = None
-        if self.caption_target_weight:
-            everything = torch.ones_like(batch["labels"]) if valid is None else valid
-            fit, known = caption_targets(batch["labels"], values, everything)
-        losses = {
-            "image_text": self.contrastive(
-                image_embeds, text_embeds, scale, batch["group_ids"], fit, known, self.caption_target_weight
-            )
-        }
-        total = losses["image_text"]
+        if self.findings is None:
+            total, losses = self._caption_losses(image_embeds, text_embeds, batch, scale)
+        else:
+            text_embeds = text_embeds[batch["text_ids"] >= 0]  # (M, D)
+            total, losses = self.findings(image_embeds, text_embeds, batch, scale)
         if self.distillation is not None:
-            log_scale = self.distillation.log_scale
-            own_scale = scale if log_scale is None else self._bounded(log_scale)
-            given, forms = self.distillation(
-                image_embeds, text_embeds, name_embeds, batch, scale=scale, own_scale=own_scale
-            )
+            given, forms = self._distil(image_embeds, text_embeds, name_embeds, batch, scale)
             total = total + self.knowledge_weight * given
             losses |= {f"knowledge_{form}": loss for form, loss in forms.items()}
         if self.name_weight:
+            values, valid = batch.get("label_values", batch.get("labels")), batch.get("label_valid")
             losses["image_name"] = self.name_loss(image_embeds, name_embeds, scale, values, valid)
             total = total + self.name_weight * losses["image_name"]
         return {"loss": total, **losses, "temperature": 1 / scale.detach()}
+
+    def _caption_losses(
+        self,
+        image_embeds: torch.Tensor,
+        text_embeds: torch.Tensor,
+        batch: dict[str, torch.Tensor],
+        scale: torch.Tensor,
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        fit = known = None
+        if self.caption_target_weight:
+            fit, known = self.caption_fit(batch)
+        losses, total = {}, 0.0
+        if self.contrastive_weight:
+            losses["image_text"] = self.contrastive(
+                image_embeds, text_embeds, scale, batch["group_ids"], fit, known, self.caption_target_weight
+            )
+            total = self.contrastive_weight * losses["image_text"]
+        if self.matching is not None:
+            cosine = image_embeds.float() @ text_embeds.float().T
+            weighted, parts = self.matching(cosine, scale, *self._caption_matrix(batch))
+            total, losses = total + weighted, losses | parts
+        return total, losses
+
+    def _caption_matrix(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Targets (N, N) of images against captions and where they are known."""
+        fit, known = self.caption_fit(batch)
+        own = torch.eye(len(fit), dtype=torch.bool, device=fit.device)
+        if self.contrastive.mask_duplicates:
+            known = known & ~duplicate_mask(batch["group_ids"])
+        return fit.masked_fill(own, 1.0), known | own
+
+    def target_matrix(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """What images and texts of a whole batch are trained towards: targets (N, M) and where they are known."""
+        return self._caption_matrix(batch) if self.findings is None else self.findings.targets(batch)
+
+    def _distil(
+        self,
+        image_embeds: torch.Tensor,
+        text_embeds: torch.Tensor,
+        name_embeds: torch.Tensor | None,
+        batch: dict[str, torch.Tensor],
+        scale: torch.Tensor,
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        log_scale = self.distillation.log_scale
+        own_scale = scale if log_scale is None else self._bounded(log_scale)
+        if self.findings is not None:
+            filled = batch["text_ids"] >= 0
+            if not filled.any():
+                return sum((weight.sum() for weight in self.distillation.parameters()), start=scale) * 0.0, {}
+            batch = {**batch, "group_ids": batch["text_ids"][filled][:, None]}
+            if "knowledge_embeds" in batch:
+                batch["knowledge_embeds"] = batch["knowledge_embeds"][filled]
+        return self.distillation(image_embeds, text_embeds, name_embeds, batch, scale=scale, own_scale=own_scale)
 
     def _bounded(self, log_scale: torch.Tensor) -> torch.Tensor:
         return log_scale.clamp(max=math.log(self.model.config.max_logit_scale)).exp()

@@ -1,4 +1,4 @@
-"""What a Stage 2 batch holds beside images: captions and names (tokens or cached features), teacher, targets."""
+"""What a Stage 2 batch holds beside images: texts and names (tokens or cached features), teacher, targets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +11,11 @@ from transformers import PreTrainedTokenizerBase
 
 from phenolip.modeling_phenolip import PhenoLIPModel
 from phenolip.train.collator import PairCollator, TextTokenizer
+from phenolip.train.findings import FindingRows
 from phenolip.train.targets.identity import duplicate_groups
 from phenolip.train.targets.phenotype_targets import PhenotypeTargets
-from phenolip.train.teacher import TextFeatureStore, encode_texts, load_teacher, module_fingerprint
+from phenolip.train.teacher import TextFeatureStore, encode_texts, load_teacher, load_text_model, module_fingerprint
+from phenolip.train.text_slots import TextSlots
 
 
 @dataclass
@@ -24,11 +26,15 @@ class PairInputs:
         collate: Samples -> batch for `ImageTextObjective`.
         knowledge_dim: Width of the teacher's embeddings; 0 without one.
         knowledge_fingerprint: Hash of the teacher's weights; empty without one.
+        target_embeds: (U, T) of the distinct texts by the model that compares them; None where none does.
+        target_fingerprint: Hash of that model's weights; empty likewise.
     """
 
     collate: PairCollator
     knowledge_dim: int
     knowledge_fingerprint: str
+    target_embeds: np.ndarray | None = None
+    target_fingerprint: str = ""
 
 
 def build_pair_inputs(
@@ -45,6 +51,8 @@ def build_pair_inputs(
     freeze_text: bool,
     max_length: int,
     cache_dir: Path,
+    findings: FindingRows | None = None,
+    target_path: str | None = None,
 ) -> PairInputs:
     """Encodes once what stays the same over the run, and tokenises the rest.
 
@@ -61,32 +69,51 @@ def build_pair_inputs(
         freeze_text: The text tower is not trained, so that its outputs are constants too.
         max_length: Longest caption in tokens.
         cache_dir: Where the features of frozen encoders are kept.
+        findings: Texts of each row in place of its caption; None trains on captions.
+        target_path: Text model whose likeness of texts is a target, or None.
     """
     captions = list(rows["caption"])
-    columns: dict[str, np.ndarray] = {"group_ids": duplicate_groups(captions, rows["sha256"], rows["group_id"])}
+    groups = duplicate_groups(captions, rows["sha256"], rows["group_id"])
+    texts = captions if findings is None else findings.texts
+    features: dict[str, np.ndarray] = {}  # of `texts`
     constants: dict[str, torch.Tensor] = {}
     tokenize = TextTokenizer(tokenizer, max_length)
-    knowledge_dim, fingerprint = 0, ""
+    device = next(model.parameters()).device
+    knowledge_dim, fingerprint, target_fingerprint = 0, "", ""
     if teacher_path is not None:
         teacher, teacher_tokenize = load_teacher(teacher_path, max_length)
-        teacher.to(next(model.parameters()).device)
-        store = _store(cache_dir, teacher, teacher_tokenize, "text_embeds", "teacher")
+        store = _store(cache_dir, teacher.to(device), teacher_tokenize, "text_embeds", "teacher")
         if teacher_captions:
-            columns["knowledge_embeds"] = store.features(captions)
+            features["knowledge_embeds"] = store.features(texts)
         if teacher_names:
             constants["knowledge_names"] = torch.from_numpy(store.features(names))
         knowledge_dim = teacher.config.projection_dim
         fingerprint = module_fingerprint(teacher)
+    if target_path is not None:
+        judge, judge_tokenize = load_text_model(target_path, max_length)
+        store = _store(cache_dir, judge.to(device), judge_tokenize, "text_embeds", "texts for targets")
+        features["target_embeds"] = store.features(texts)
+        target_fingerprint = module_fingerprint(judge)
     if freeze_text:
         store = _store(cache_dir, model.text_model, tokenize, "pooler_output", "frozen text tower")
-        columns["caption_pooled"] = store.features(captions)
+        features["caption_pooled" if findings is None else "text_pooled"] = store.features(texts)
         if student_names:
             constants["name_pooled"] = torch.from_numpy(store.features(names))
-        return PairInputs(PairCollator(columns, targets=targets, constants=constants), knowledge_dim, fingerprint)
-    if student_names:
+    elif student_names:
         constants |= {f"name_{key}": tensor for key, tensor in tokenize(list(names)).items()}
-    collate = PairCollator(columns, targets=targets, captions=captions, tokenize=tokenize, constants=constants)
-    return PairInputs(collate, knowledge_dim, fingerprint)
+    reads = None if freeze_text else tokenize
+    if findings is None:
+        collate = PairCollator(
+            {"group_ids": groups, **features},
+            targets=targets,
+            captions=None if freeze_text else captions,
+            tokenize=reads,
+            constants=constants,
+        )
+    else:
+        slots = TextSlots(findings, features, tokenize=reads)
+        collate = PairCollator({"group_ids": groups}, targets=targets, constants=constants, slots=slots)
+    return PairInputs(collate, knowledge_dim, fingerprint, features.get("target_embeds"), target_fingerprint)
 
 
 def _store(

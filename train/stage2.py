@@ -19,19 +19,26 @@ from phenolip.datasets_scripts.tables import data_revision
 from phenolip.exceptions import ConfigurationError
 from phenolip.modeling_phenolip import PhenoLIPModel
 from phenolip.ontology.graph import PhenotypeOntology
+from phenolip.ontology.knowledge_file import fingerprint, write_knowledge
 from phenolip.ontology.reader import load_ontology
 from phenolip.processing_phenolip import PhenoLIPProcessor
 from phenolip.provenance import content_hash, write_json
 from phenolip.train.arguments import RunArguments, parse, require
+from phenolip.train.build_matching import build_similarity, build_text_matching, build_weighted_matching
 from phenolip.train.data import EpochPlan, ImageTextPairs
 from phenolip.train.distillation import CAPTION_FORMS, NAME_FORMS
 from phenolip.train.entry import run_entry_point, write_run_record
+from phenolip.train.finding_texts import build_finding_rows, finding_writer, load_book
+from phenolip.train.findings import FindingRows
 from phenolip.train.image_features import CachedViews, cached_image_features
 from phenolip.train.loop import TrainingLoop, build_accelerator
+from phenolip.train.matching_arguments import without_later_defaults
 from phenolip.train.objective_stage2 import ImageTextObjective
-from phenolip.train.pair_inputs import build_pair_inputs
+from phenolip.train.pair_inputs import PairInputs, build_pair_inputs
 from phenolip.train.row_orders import BalancedOrder, LengthGroupedOrder, RowOrder, SiblingOrder
 from phenolip.train.stage2_arguments import DataArguments, LossArguments, ModelArguments
+from phenolip.train.target_histogram import target_histogram
+from phenolip.train.targets.caption_fit import CaptionFit
 from phenolip.train.targets.closure import ClosureTargets
 from phenolip.train.targets.lin import LinTargets
 from phenolip.train.targets.multi_hot import MultiHotTargets
@@ -48,6 +55,7 @@ logger = logging.getLogger(__name__)
 
 MODEL_CARD = Path(__file__).resolve().parent.parent / "model_card.md"
 CONVOLUTIONAL_TOWERS = ("efficientnet_lite", "resnet", "convnext")
+NUM_HISTOGRAM_BATCHES = 20
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -67,6 +75,11 @@ def main(argv: list[str] | None = None) -> None:
         )
     targets = _build_targets(rows, ontology, loss_args) if loss_args.needs_targets else None
     model, processor = _build_model(model_args, loss_args, accelerator.device)
+    book = load_book(ontology, loss_args) if loss_args.text_unit == "entity" else None
+    findings = None
+    if book is not None:
+        write = finding_writer(book, loss_args, processor.tokenizer, processor.tokenizer.model_max_length)
+        findings = build_finding_rows(rows, write, loss_args)
     cache_dir = Path(data_args.feature_cache or output_dir / "features")
     with accelerator.main_process_first():
         inputs = build_pair_inputs(
@@ -82,9 +95,13 @@ def main(argv: list[str] | None = None) -> None:
             freeze_text=model_args.freeze_text,
             max_length=processor.tokenizer.model_max_length,
             cache_dir=cache_dir,
+            findings=findings,
+            target_path=(loss_args.ssm_model or loss_args.knowledge_encoder) if loss_args.targets == "ssm" else None,
         )
         samples = _build_samples(rows, model, processor, model_args, data_args, run.seed, accelerator, cache_dir)
-    objective = _build_objective(model, processor, inputs.knowledge_dim, loss_args, model_args.chunk_size)
+    objective = _build_objective(
+        model, processor, inputs, loss_args, model_args.chunk_size, findings=findings, ontology=ontology
+    )
     plan = EpochPlan(
         len(rows),
         run.batch_size,
@@ -95,20 +112,27 @@ def main(argv: list[str] | None = None) -> None:
     )
     settings = {**asdict(model_args), **asdict(data_args), **asdict(loss_args)}
     data = {"name": data_args.data, "revision": data_revision(rows), "num_rows": len(rows)}
+    named = {name: value for name, value in settings.items() if name != "feature_cache"}
     identity = {
-        "settings": {name: value for name, value in settings.items() if name != "feature_cache"},
+        "settings": without_later_defaults(named),
         "data_revision": data["revision"],
         "row_order": content_hash([*rows["sha256"], *rows["caption"]]),  # the plan of an epoch counts rows
         "knowledge_fingerprint": inputs.knowledge_fingerprint,
         "batch_size": plan.batch_size,
         "seed": run.seed,
+        **({"target_fingerprint": inputs.target_fingerprint} if inputs.target_fingerprint else {}),
+        **({"knowledge_book": fingerprint(book)} if book is not None else {}),
     }
+    if accelerator.is_main_process and (findings is not None or loss_args.matching_weight):
+        _write_target_histogram(objective, inputs, plan, output_dir, accelerator.device)
     loop = TrainingLoop(objective, samples, inputs.collate, plan, run, accelerator, identity)
     trained = loop.fit().model
     if accelerator.is_main_process:
         _save_model(trained, processor, output_dir)
         write_run_record(output_dir, "stage2", {**settings, **asdict(run)}, ontology, data, num_steps=loop.num_steps)
         _write_training_index(output_dir, rows, ontology)
+        if book is not None:
+            write_knowledge(book, output_dir)
 
 
 def _check_together(model: ModelArguments, data: DataArguments, loss: LossArguments, run: RunArguments) -> None:
@@ -175,6 +199,7 @@ def _build_samples(
         seed=0 if arguments.cached_views else seed,  # runs of every seed share the stored views
         first_image_size=data.first_image_size,
         num_first_epochs=data.num_first_epochs,
+        grayscale=data.grayscale,
     )
     if not arguments.cached_views:
         return pairs
@@ -211,21 +236,50 @@ def _build_model(
 
 
 def _build_objective(
-    model: PhenoLIPModel, processor: PhenoLIPProcessor, knowledge_dim: int, loss: LossArguments, chunk_size: int
+    model: PhenoLIPModel,
+    processor: PhenoLIPProcessor,
+    inputs: PairInputs,
+    loss: LossArguments,
+    chunk_size: int,
+    *,
+    findings: FindingRows | None,
+    ontology: PhenotypeOntology,
 ) -> ImageTextObjective:
+    of_findings = of_captions = None
+    if findings is not None:
+        of_findings = build_text_matching(loss, findings.categories, ontology, inputs.target_embeds)
+    else:
+        of_captions = CaptionFit(loss.targets, build_similarity(loss, inputs.target_embeds, None))
     return ImageTextObjective(
         model,
         pixel_mean=processor.image_processor.image_mean,
         pixel_std=processor.image_processor.image_std,
         knowledge_weight=loss.knowledge_weight,
         distillation=loss.forms(),
-        knowledge_dim=knowledge_dim,
+        knowledge_dim=inputs.knowledge_dim,
         share_scale=loss.share_scale,
         name_weight=loss.name_weight,
         mask_duplicates=loss.mask_duplicates,
         caption_target_weight=loss.caption_target_weight,
         chunk_size=chunk_size,
+        contrastive_weight=loss.contrastive_weight,
+        caption_fit=of_captions,
+        matching=build_weighted_matching(loss) if findings is None else None,
+        findings=of_findings,
     )
+
+
+def _write_target_histogram(
+    objective: ImageTextObjective, inputs: PairInputs, plan: EpochPlan, output_dir: Path, device: torch.device
+) -> None:
+    """targets.json: how the targets of the first batches of the run are distributed, before anything is learnt."""
+    whole = EpochPlan(plan.num_rows, plan.batch_size, seed=0, order=plan.order)  # not this process's share alone
+    batches = [
+        [row for _, row in whole.batch(index)] for index in range(min(NUM_HISTOGRAM_BATCHES, whole.batches_per_epoch))
+    ]
+    objective = objective.to(device)
+    histogram = target_histogram(batches, inputs.collate.without_images, objective.target_matrix, device=device)
+    write_json(output_dir / "targets.json", histogram)
 
 
 def _save_model(model: PhenoLIPModel, processor: PhenoLIPProcessor, output_dir: Path) -> None:

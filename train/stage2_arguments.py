@@ -5,7 +5,10 @@ from typing import Literal
 
 from phenolip.exceptions import ConfigurationError, near_matches
 from phenolip.train.arguments import require, setting
-from phenolip.train.distillation import FORMS, NAME_FORMS
+from phenolip.train.distillation import CAPTION_FORMS, FORMS, NAME_FORMS
+from phenolip.train.matching_arguments import MatchingArguments
+
+TEXT_FORMS = frozenset({"contrastive", "cosine"})  # of those that look at captions, the ones that findings can replace
 
 
 @dataclass
@@ -70,6 +73,7 @@ class DataArguments:
     max_bad_fraction: float = setting(0.01, help="Share of corrupt rows that may be skipped before the run stops.")
     min_crop_area: float = setting(0.6, help="Smallest share of the image that a random crop keeps.")
     color_jitter: float = setting(0.2, help="Largest relative change of brightness and contrast.")
+    grayscale: bool = setting(False, help="Take colour out of the training images (MedFILIP's single channel).")
     first_image_size: int | None = setting(
         None, help="Smaller side in pixels of the first epochs, which take less time."
     )
@@ -100,8 +104,9 @@ class DataArguments:
 
 
 @dataclass
-class LossArguments:
-    """L = L_m + knowledge_weight * (sum of distillation forms) + name_weight * L_name."""
+class LossArguments(MatchingArguments):
+    """L = contrastive_weight * L_m + matching_weight * L_itm + knowledge_weight * (sum of distillation forms)
+    + name_weight * L_name."""
 
     knowledge_encoder: str | None = setting(None, help="Stage 1 folder; needed where `knowledge_weight` is above 0.")
     knowledge_weight: float = setting(0.3, help="lambda: what the frozen teacher says (KEP's 0.3); 0 leaves it out.")
@@ -113,15 +118,16 @@ class LossArguments:
     )
     share_scale: bool = setting(False, help="Distillation uses the temperature of L_m (KEP).")
     name_weight: float = setting(0.0, help="mu: image against the names of its HPO ids; 0 is the paper.")
-    targets: Literal["multi_hot", "closure", "lin"] = setting(
+    targets: Literal["multi_hot", "closure", "lin", "identity", "ssm"] = setting(
         "multi_hot",
-        help="Phenotypes that an image shows: its labels; closure = their informative ancestors too, descendants left "
-        "open (true-path rule); lin = others in proportion to Lin similarity.",
+        help="Phenotypes or findings that an image shows: its labels; closure = their informative ancestors too, "
+        "descendants left open (true-path rule); lin = others in proportion to Lin similarity. For texts alone: "
+        "identity = its own; ssm = others by their likeness to its own (MedFILIP).",
     )
     closure_information: float = setting(5.0, help="Least information content, in nats, of an ancestor in `closure`.")
     lin_sharpness: float = setting(4.0, help="Power of Lin similarity in `lin`.")
     caption_target_weight: float = setting(
-        0.0, help="Share of L_m's target for captions whose phenotypes fit by `targets`; 0 = identity (CLIP)."
+        0.0, help="Share of L_m's target for texts of other images that fit by `targets`; 0 = identity (CLIP)."
     )
     mask_duplicates: bool = setting(
         True, help="Rows of one caption, image, case or article are not each other's negatives."
@@ -142,7 +148,17 @@ class LossArguments:
                 "`knowledge_encoder` must name a Stage 1 folder where `knowledge_weight` is above 0, got none; "
                 "train one with train/stage1.py or set `knowledge_weight: 0`."
             )
-        self.forms()
+        self._check_matching(self.targets, self.knowledge_encoder, self.caption_target_weight)
+        forms = self.forms()
+        weights = (self.contrastive_weight, self.matching_weight, self.name_weight, len(forms))
+        require(any(weights), "contrastive_weight", "above 0 where every other weight is 0", self.contrastive_weight)
+        needs_captions = (forms.keys() & CAPTION_FORMS) - TEXT_FORMS
+        require(
+            self.text_unit == "report" or not needs_captions,
+            "distillation",
+            "without relational and responses where `text_unit` is entity",
+            self.distillation,
+        )
 
     def forms(self) -> dict[str, float]:
         """Name -> weight of the forms of distillation; empty where the teacher is left out.
@@ -169,4 +185,6 @@ class LossArguments:
     @property
     def needs_targets(self) -> bool:
         """Whether a loss looks at the rows' phenotypes."""
-        return bool(self.name_weight or self.caption_target_weight or NAME_FORMS & self.forms().keys())
+        by_captions = self.text_unit == "report" and self.targets not in ("identity", "ssm")
+        fits = by_captions and (self.caption_target_weight or self.matching_weight)
+        return bool(self.name_weight or fits or NAME_FORMS & self.forms().keys())

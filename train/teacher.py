@@ -16,7 +16,7 @@ from transformers import AutoTokenizer
 from phenolip.exceptions import ConfigurationError
 from phenolip.modeling_phenolip import PhenoLIPTextModel
 from phenolip.train.collator import TextTokenizer
-from phenolip.train.towers import is_knowledge_encoder, longest_text
+from phenolip.train.towers import build_knowledge_encoder, is_knowledge_encoder, longest_text
 
 
 def module_fingerprint(module: nn.Module) -> str:
@@ -138,3 +138,19 @@ def load_teacher(path: str | Path, max_length: int) -> tuple[PhenoLIPTextModel, 
         raise ConfigurationError(f"{allowed}, which lacks the weights {sorted(report['missing_keys'])[0]} and others.")
     max_length = min(max_length, longest_text(teacher.config.tower_config))
     return teacher.requires_grad_(False).eval(), TextTokenizer(tokenizer, max_length)
+
+
+def load_text_model(path: str | Path, max_length: int) -> tuple[PhenoLIPTextModel, TextTokenizer]:
+    """Any frozen text model that compares texts: a Stage 1 folder as it is, another one by its tower's mean.
+
+    Raises:
+        ConfigurationError: The folder or Hub id holds neither.
+    """
+    if is_knowledge_encoder(path):
+        return load_teacher(path, max_length)
+    try:
+        model, tokenizer = build_knowledge_encoder("mini", path=path, projection="none")
+    except ConfigurationError as error:
+        raise ConfigurationError(f"`ssm_model` must be a text model, got '{path}': {error}") from None
+    max_length = min(max_length, longest_text(model.config.tower_config))
+    return model.requires_grad_(False).eval(), TextTokenizer(tokenizer, max_length)

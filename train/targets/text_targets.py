@@ -91,6 +91,8 @@ class TextTargets(nn.Module):
     @staticmethod
     def _touches(category_ids: torch.Tensor, reached: torch.Tensor) -> torch.Tensor:
         """Which texts any of an image's categories reaches. Shapes: (N, A), (V, M); returns (N, M) bool."""
+        if not len(reached):  # no category at all
+            return reached.new_zeros(len(category_ids), reached.shape[1])
         named = (category_ids >= 0)[:, :, None]
         return (reached[category_ids.clamp(min=0)] & named).any(dim=1)
 
