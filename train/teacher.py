@@ -11,12 +11,12 @@ from filelock import FileLock
 from safetensors import SafetensorError
 from torch import nn
 from tqdm.auto import tqdm
-from transformers import AutoTokenizer
+from transformers import AutoModel, AutoTokenizer
 
 from phenolip.exceptions import ConfigurationError
 from phenolip.modeling_phenolip import PhenoLIPTextModel
 from phenolip.train.collator import TextTokenizer
-from phenolip.train.towers import build_knowledge_encoder, is_knowledge_encoder, longest_text
+from phenolip.train.towers import is_knowledge_encoder, longest_text
 
 
 def module_fingerprint(module: nn.Module) -> str:
@@ -140,8 +140,27 @@ def load_teacher(path: str | Path, max_length: int) -> tuple[PhenoLIPTextModel, 
     return teacher.requires_grad_(False).eval(), TextTokenizer(tokenizer, max_length)
 
 
-def load_text_model(path: str | Path, max_length: int) -> tuple[PhenoLIPTextModel, TextTokenizer]:
-    """Any frozen text model that compares texts: a Stage 1 folder as it is, another one by its tower's mean.
+class MeanPooledText(nn.Module):
+    """A text model of transformers, its last hidden states averaged over the tokens of a text, unit norm.
+
+    Args:
+        tower: Reads input_ids and attention_mask.
+    """
+
+    def __init__(self, tower: nn.Module) -> None:
+        super().__init__()
+        self.tower = tower
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Shapes: input_ids and attention_mask (n, L); returns text_embeds (n, D)."""
+        hidden = self.tower(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        weight = attention_mask[:, :, None].to(hidden.dtype)
+        pooled = (hidden * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
+        return {"text_embeds": nn.functional.normalize(pooled, dim=-1)}
+
+
+def load_text_model(path: str | Path, max_length: int) -> tuple[nn.Module, TextTokenizer]:
+    """Any frozen text model that compares texts: a Stage 1 folder as it is, another one by the mean of its tokens.
 
     Raises:
         ConfigurationError: The folder or Hub id holds neither.
@@ -149,8 +168,13 @@ def load_text_model(path: str | Path, max_length: int) -> tuple[PhenoLIPTextMode
     if is_knowledge_encoder(path):
         return load_teacher(path, max_length)
     try:
-        model, tokenizer = build_knowledge_encoder("mini", path=path, projection="none")
-    except ConfigurationError as error:
-        raise ConfigurationError(f"`ssm_model` must be a text model, got '{path}': {error}") from None
-    max_length = min(max_length, longest_text(model.config.tower_config))
-    return model.requires_grad_(False).eval(), TextTokenizer(tokenizer, max_length)
+        tower = AutoModel.from_pretrained(path)
+        tokenizer = AutoTokenizer.from_pretrained(path, config=tower.config)
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise ConfigurationError(
+            f"`ssm_model` must be a Stage 1 folder, or a folder or Hub id of a text model with its tokenizer, got "
+            f"'{path}' ({reason})."
+        ) from None
+    longest = longest_text(tower.config) if hasattr(tower.config, "max_position_embeddings") else max_length
+    return MeanPooledText(tower.requires_grad_(False).eval()), TextTokenizer(tokenizer, min(max_length, longest))
