@@ -16,7 +16,7 @@ from transformers.utils import cached_file
 from phenolip.configuration_phenolip import TEXT_POOLINGS, PhenoLIPTextConfig
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.images import decode_image
-from phenolip.inference.adapters.files import file_hashes, weight_files
+from phenolip.inference.adapters.files import file_hashes, find_file, weight_files
 from phenolip.inference.adapters.image_settings import describe_image_processor
 from phenolip.inference.encoding import (
     TextCounts,
@@ -239,12 +239,24 @@ def _model_type(path: str | Path) -> str:
 
 
 def _sentence_encoder(path: str | Path, dtype: torch.dtype) -> PhenoLIPTextModel:
-    tower = AutoModel.from_pretrained(path, dtype=dtype)
+    _check_modules(path)
+    tower = AutoModel.from_pretrained(path, dtype=dtype, use_safetensors=True, trust_remote_code=False)
     poolings = TEXT_POOLINGS[tower.config.model_type]
     pooling = _sentence_pooling(path) or ("mean" if "mean" in poolings else poolings[0])
     model = PhenoLIPTextModel(PhenoLIPTextConfig(tower_config=tower.config, pooling=pooling, projection="none"))
     model.tower = tower
     return model.to(dtype)
+
+
+def _check_modules(path: str | Path) -> None:
+    """Sees that a sentence-transformers folder has no layers beyond those that are read here."""
+    file = find_file(path, "modules.json")
+    if file is None:
+        return
+    types = [str(module.get("type")).rpartition(".")[2] for module in json.loads(file.read_text(encoding="utf-8"))]
+    unread = [name for name in types if name not in ("Transformer", "Pooling", "Normalize")]
+    if unread:
+        raise ConfigurationError(f"{file}: modules must be Transformer, Pooling and Normalize, got {unread[0]} too.")
 
 
 def _sentence_pooling(path: str | Path) -> str | None:

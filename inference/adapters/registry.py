@@ -94,8 +94,8 @@ def find_family(path: str | Path) -> str:
     Raises:
         ConfigurationError: There is no config, or it is of no family that can be used here.
     """
-    model_type = (read_json(path, "config.json") or {}).get("model_type")
-    if isinstance(model_type, str) and model_type in _MODEL_TYPES:
+    model_type = str((read_json(path, "config.json") or {}).get("model_type") or "")
+    if model_type in _MODEL_TYPES:
         return _MODEL_TYPES[model_type]
     if read_json(path, OPEN_CLIP_CONFIG) is not None:
         return OpenClipEncoder.family
@@ -104,12 +104,12 @@ def find_family(path: str | Path) -> str:
             f"`model` {path} must be a folder with weights and a config.json that states `model_type` or an "
             f"{OPEN_CLIP_CONFIG}, or a Hub id; there is none."
         )
-    if model_type in VISION_POOLINGS or str(model_type).endswith("_vision_model"):
+    if model_type in VISION_POOLINGS or model_type.endswith("_vision_model"):
         raise ConfigurationError(
             f"`model` {path} must have a text tower, got the model type {model_type!r}, which is an image tower alone."
         )
     raise ConfigurationError(
-        f"`model` {path} is of the unknown model type {model_type!r}.{near_matches(str(model_type), _MODEL_TYPES)}"
+        f"`model` {path} is of the unknown model type {model_type!r}.{near_matches(model_type, _MODEL_TYPES)}"
     )
 
 
