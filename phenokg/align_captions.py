@@ -79,7 +79,8 @@ class AlignConfig:
 def run(records: Iterable[CaptionedBoxes | Drop], config: AlignConfig) -> Iterator[AlignedBoxes | Drop]:
     """Align figures in their order; drops among the records are handed on.
 
-    A figure that is not aligned is one Drop: "no_boxes", "too_many_boxes", "bad_box", "unsafe_path", "no_image".
+    A figure that is not aligned is one Drop: "no_boxes", "too_many_boxes", "too_many_labels", "bad_box",
+    "unsafe_path", "no_image".
     """
     for record in records:
         yield record if isinstance(record, Drop) else _align_record(record, config)
@@ -126,6 +127,9 @@ def align_caption(
     """The split of a caption that the picture bears out, and the label of every box.
 
     A caption may have two series of labels, of which one is printed; everything else is as in `align`.
+
+    Raises:
+        DataError: If the caption names too many subfigures.
     """
     config = config or AlignConfig()
     splits = possible_splits(caption)
@@ -218,8 +222,12 @@ def _align_record(record: CaptionedBoxes, config: AlignConfig) -> AlignedBoxes |
     path = os.path.realpath(os.path.join(root, name)) if "\0" not in name else root
     if not Path(path).is_relative_to(root) or path == root:
         return Drop(STEP, name, "unsafe_path", "It leads out of the folder of images.")
+    try:
+        splits = possible_splits(record.caption)
+    except DataError as error:
+        return Drop(STEP, name, "too_many_labels", str(error))
     picture = None
-    if config.read_labels and possible_splits(record.caption)[0].subcaptions:
+    if config.read_labels and splits[0].subcaptions:
         try:
             picture = decode_image(path)
         except DataError as error:

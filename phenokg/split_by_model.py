@@ -29,11 +29,11 @@ class SplitOutcome:
     """A caption in parts and who split it.
 
     Attributes:
-        split: The parts.
+        split: The parts; a Drop, "too_many_labels", where the rules cannot split it either.
         failure: Why rules split it although a model was asked; empty otherwise.
     """
 
-    split: SplitCaption
+    split: SplitCaption | Drop
     failure: str = ""
 
 
@@ -54,7 +54,10 @@ class ModelSplitConfig(ChatConfig):
 
 
 def run(records: Iterable[CaptionedFigure | Drop], config: ModelSplitConfig) -> Iterator[SplitCaption | Drop]:
-    """Split captions, in their order; drops among the records are handed on, a blank caption is a Drop."""
+    """Split captions, in their order; drops among the records are handed on.
+
+    A caption that is not split is one Drop with its reason: "no_caption" or "too_many_labels".
+    """
     failed: Counter[str] = Counter()
     records = iter(records)
     while batch := list(islice(records, config.batch_size)):
@@ -118,8 +121,10 @@ def _outcome(figure: CaptionedFigure, answer: NamedParts | Failure) -> SplitOutc
 
 
 def _by_rules(figure: CaptionedFigure, failure: str = "") -> SplitOutcome:
-    background, subcaptions = split_caption(figure.caption)
-    return SplitOutcome(SplitCaption(figure.figure, background, subcaptions), failure)
+    try:
+        return SplitOutcome(SplitCaption(figure.figure, *split_caption(figure.caption)), failure)
+    except DataError as error:
+        return SplitOutcome(Drop(STEP, figure.figure, "too_many_labels", str(error)), failure)
 
 
 @lru_cache(maxsize=1)

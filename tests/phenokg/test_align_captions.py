@@ -339,3 +339,10 @@ def test_hostile_captions_and_pictures_end_soon():
     assert len(possible_splits("(a) " * 3000)) >= 1 and len(possible_splits("(" * 20000)) == 1
     tiny = align(Image.new("RGB", (1, 1)), [(0, 0, 1, 1)], split("A"))
     assert labels_of(tiny) == ["A"]
+
+
+def test_a_caption_of_too_many_labels_is_a_drop():
+    many = " ".join(f"({letter}{number}) Eye." for letter in "ABCDEFGHIJKLM" for number in range(1, 10))
+    records = [CaptionedBoxes("", "many.png", many, tuple(GRID)), CaptionedBoxes("", "f.png", "", tuple(GRID))]
+    drop, made = run(records, AlignConfig(read_labels=False))
+    assert (drop.key, drop.reason) == ("many.png", "too_many_labels") and made.file_name == "f.png"

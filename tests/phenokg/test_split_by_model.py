@@ -150,3 +150,12 @@ def test_parts_that_rules_find_in_real_captions_are_found_again():
         for _, start, end in () if isinstance(found, Failure) else found:
             assert 0 <= start < end <= len(caption)
     assert num_found > 0.9 * len(captions)
+
+
+def test_a_caption_of_too_many_labels_is_a_drop_and_the_next_is_split():
+    many = " ".join(f"({letter}{number}) Eye." for letter in "ABCDEFGHIJKLM" for number in range(1, 10))
+    drop, made = run([CaptionedFigure("many", many), CaptionedFigure("f", CAPTION)], ModelSplitConfig())
+    assert (drop.key, drop.reason) == ("many", "too_many_labels") and "got 117" in drop.detail
+    assert [part.label for part in made.subcaptions] == ["A", "B", "C"]
+    (outcome,) = split_figures([CaptionedFigure("many", many)], Says([[("A", "Lung", 0)]]), None, ModelSplitConfig())
+    assert isinstance(outcome.split, Drop) and outcome.failure == "wrong_span"
