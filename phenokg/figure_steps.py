@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from phenolip.exceptions import ConfigurationError
+from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.images import MAX_PIXELS
 from phenolip.phenokg.align_captions import AlignConfig, align, align_caption
 from phenolip.phenokg.detect_subfigures import DetectConfig, load_backend
@@ -161,18 +161,19 @@ def refine_captions(records: Iterable[LinkedFigure], config: RefineConfig) -> It
     """Figures with a description and a modality of every labelled subfigure, or of the whole; what cannot be refined
     keeps its caption."""
     for batch in in_batches(records, config.batch_size):
-        asked = [_to_refine(record) for record in batch]
+        places = [str(place) for place, _ in enumerate(batch)]  # ids come twice in some articles
+        asked = [_to_refine(place, record) for place, record in zip(places, batch, strict=True)]
         refined = refine([question for questions in asked for question in questions], config)
         made = {one.key: one for one in refined if isinstance(one, RefinedCaption)}
-        yield from (_refined(record, made) for record in batch)
+        yield from (_refined(place, record, made) for place, record in zip(places, batch, strict=True))
 
 
 def split_by_model(records: Iterable[LinkedFigure], config: ModelSplitConfig) -> Iterator[LinkedFigure]:
     """As `split_captions`, by a language model; where it fails, by the rules."""
     for batch in in_batches(records, config.batch_size):
         asked = [CaptionedFigure(_key(record), record.figure.caption) for record in batch]
-        made = {parts.figure: parts for parts in ask_model(asked, config) if isinstance(parts, SplitCaption)}
-        yield from (replace(record, caption_parts=made.get(_key(record))) for record in batch)
+        for record, parts in zip(batch, ask_model(asked, config), strict=True):
+            yield record if isinstance(parts, Drop) else replace(record, caption_parts=parts)
 
 
 #: Steps that take other records in a build than alone.
@@ -191,9 +192,16 @@ def _aligned(
 ) -> tuple[SplitCaption, tuple[LabelledBox, ...]]:
     """The picture may choose between splits by rules; that of a model stands."""
     caption = record.figure.caption
-    if replace(record.caption_parts, figure="") in possible_splits(caption):
+    if _is_by_rules(record.caption_parts, caption):
         return align_caption(picture, record.boxes, caption, None, config)
     return record.caption_parts, align(picture, record.boxes, record.caption_parts, None, config)
+
+
+def _is_by_rules(parts: SplitCaption, caption: str) -> bool:
+    try:
+        return replace(parts, figure="") in possible_splits(caption)
+    except DataError:  # more labels than the rules allow by default
+        return False
 
 
 def _subfigure(place: int, found: LabelledBox, parts: SplitCaption, caption: str) -> Subfigure:
@@ -207,28 +215,28 @@ def _subfigure(place: int, found: LabelledBox, parts: SplitCaption, caption: str
     return Subfigure(f"s{place}", found.box, found.label, confidence, text, spans)
 
 
-def _to_refine(record: LinkedFigure) -> Iterator[CaptionToRefine]:
-    """A question for each labelled subfigure; for the figure where there is none."""
+def _to_refine(place: str, record: LinkedFigure) -> Iterator[CaptionToRefine]:
+    """A question for each labelled subfigure; for the figure where there is none. Their keys begin with `place`."""
     figure = record.figure
     sources = {"paragraphs": figure.citing_paragraphs, "abstract": record.abstract}
     labelled = [subfigure for subfigure in record.subfigures if subfigure.label]
     if not labelled:
-        yield CaptionToRefine(_key(record), figure.caption, **sources)
+        yield CaptionToRefine(place, figure.caption, **sources)
     parts = record.caption_parts.subcaptions if record.caption_parts else ()
     own = {part.label: " ".join(figure.caption[span.start : span.end] for span in part.spans) for part in parts}
     for subfigure in labelled:
-        key, text = f"{_key(record)}/{subfigure.subfigure_id}", own.get(subfigure.label, "")
+        key, text = f"{place}/{subfigure.subfigure_id}", own.get(subfigure.label, "")
         yield CaptionToRefine(key, figure.caption, subfigure.caption, text, subfigure.label, **sources)
 
 
-def _refined(record: LinkedFigure, made: Mapping[str, RefinedCaption]) -> LinkedFigure:
+def _refined(place: str, record: LinkedFigure, made: Mapping[str, RefinedCaption]) -> LinkedFigure:
     subfigures = []
     for subfigure in record.subfigures:
-        told = made.get(f"{_key(record)}/{subfigure.subfigure_id}")
+        told = made.get(f"{place}/{subfigure.subfigure_id}")
         if told is not None:
             subfigure = replace(subfigure, description=told.description, modality=told.modality)
         subfigures.append(subfigure)
-    whole = made.get(_key(record))
+    whole = made.get(place)
     modality = whole.modality if whole is not None else record.modality
     description = whole.description if whole is not None else record.description
     return replace(record, subfigures=tuple(subfigures), modality=modality, description=description)

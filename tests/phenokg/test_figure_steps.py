@@ -16,12 +16,14 @@ from phenolip.phenokg.figure_steps import (
     detect_subfigures,
     filter_figures,
     refine_captions,
+    split_by_model,
     split_captions,
 )
 from phenolip.phenokg.image_features import ImageTower
 from phenolip.phenokg.medical_head import MedicalHead, save_head
 from phenolip.phenokg.records import CaptionSpan, Drop, Figure, License, LinkedFigure, Subfigure
 from phenolip.phenokg.refine_captions import RefineConfig
+from phenolip.phenokg.split_by_model import ModelSplitConfig
 from phenolip.phenokg.split_captions import SplitConfig, subcaptions_from_spans
 from phenolip.phenokg.steps import STEPS, find_step
 
@@ -85,9 +87,9 @@ def test_captions_are_split_and_one_that_cannot_be_stays_whole():
 
 @pytest.fixture
 def compound(media):
-    """Two noisy squares side by side on white, and one alone."""
-    noise = np.random.default_rng(0).integers(0, 256, (10, 10, 3), np.uint8)
-    square = Image.fromarray(noise).resize((300, 300), Image.Resampling.NEAREST)
+    """Two squares of soft light and shadow side by side on white, and one alone."""
+    down, across = np.mgrid[:300, :300]
+    square = Image.fromarray((127 + 100 * np.sin(across / 40) * np.cos(down / 30)).astype(np.uint8)).convert("RGB")
     canvas = Image.new("RGB", (640, 300), "white")
     canvas.paste(square, (0, 0))
     canvas.paste(square.rotate(90), (340, 0))
@@ -139,6 +141,27 @@ def test_labelled_subfigures_are_described_and_else_the_figure():
     assert (parted.subfigures[0].description, parted.subfigures[0].modality) == ("Chest CT. Atelectasis.", "CT")
     assert parted.subfigures[1] == undecided and parted.description == ""
     assert (whole.description, whole.modality) == ("Brain MRI.", "MRI")
+
+
+def test_figures_of_one_id_keep_their_own_texts():
+    """Articles with translations, and careless ones, give an id twice."""
+    captions = ["Chest CT.", "Brain MRI.", CAPTION, "(A) Eye. (B) Ear."]
+    records = [figure(caption=caption) for caption in captions]
+    assert [made.description for made in refine_captions(records, RefineConfig())] == captions
+    split = list(split_by_model(records, ModelSplitConfig()))
+    assert [[part.caption for part in made.caption_parts.subcaptions] for made in split] == [
+        [], [], ["Chest CT. A nodule.", "Chest CT. Atelectasis."], ["Eye.", "Ear."],
+    ]  # fmt: skip
+
+
+def test_a_caption_of_too_many_labels_stays_whole_and_a_split_of_it_stands(compound):
+    caption = " ".join(f"({letter}{number}) Eye." for letter in "ABCDEFGHIJKLM" for number in range(1, 10))
+    (two,) = detect_subfigures([figure("two", caption=caption)], DetectFiguresConfig(media=str(compound)))
+    (whole,) = split_by_model([two], ModelSplitConfig())
+    assert whole == two
+    (split,) = split_captions([two], SplitConfig(max_labels=200))
+    (aligned,) = align_captions([split], AlignFiguresConfig(media=str(compound)))
+    assert aligned.caption_parts == split.caption_parts and len(aligned.subfigures) == 2
 
 
 def test_the_chain_takes_figures_where_a_step_alone_takes_files():
