@@ -1,5 +1,6 @@
 """From rows, seeds and data to the runs that the table needs."""
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -12,9 +13,13 @@ from phenolip.datasets_scripts.load import load_pairs
 from phenolip.datasets_scripts.tables import data_revision
 from phenolip.eval.tasks.registry import load_task
 from phenolip.exceptions import ConfigurationError
+from phenolip.ontology.build_knowledge import build_knowledge_book
+from phenolip.ontology.knowledge_file import fingerprint
 from phenolip.ontology.reader import load_ontology
 from phenolip.provenance import content_hash
 from phenolip.train.teacher import load_teacher, module_fingerprint
+
+logger = logging.getLogger(__name__)
 
 FEATURE_SETTINGS = ("preset", "vision_path", "image_size", "min_crop_area", "color_jitter")  # of stored views
 
@@ -81,17 +86,24 @@ def plan_runs(
         knowledge_encoder: Stage 1 folder; may be None where no row takes anything from it.
         keep_models: Leave the weights of finished runs.
         max_bad_fraction: Share of unusable rows that is tolerated, here, in training and in evaluation.
+
+    Returns:
+        In that order; rows that train on findings are left out where their data has none.
     """
     ontology = load_ontology(data.hpo)
 
     @cache
-    def revision(path: str) -> tuple[str, int]:
+    def revision(path: str) -> tuple[str, int, bool]:
         pairs = load_pairs(path, ontology=ontology, max_bad_fraction=max_bad_fraction)
-        return data_revision(pairs), len(pairs)
+        return data_revision(pairs), len(pairs), any(pairs["findings"])
 
     @cache
     def teacher() -> str:
         return module_fingerprint(load_teacher(knowledge_encoder, 1)[0])
+
+    @cache
+    def knowledge() -> str:
+        return fingerprint(build_knowledge_book(ontology))
 
     tasks = {name: load_task(name) for name in (TASK, ONTOLOGY_TASK)}
     scored_by_variants = {row.model for row in rows.values() if row.variant}
@@ -108,6 +120,9 @@ def plan_runs(
                 steps = num_steps(shown, revision(data.train[rows[row.steps_of].data])[1])
                 argv += ["--max_steps", str(steps)]
             settings = resolve_settings(argv)
+            if settings["text_unit"] == "entity" and not revision(source)[2]:
+                logger.warning("Row '%s' is left out: no pair of %s has findings.", row.id, source)
+                continue
             if settings["max_minutes"]:
                 raise ConfigurationError(
                     f"`max_minutes` must be 0 in {row.config}, got {settings['max_minutes']}: runs side by side would "
@@ -116,6 +131,8 @@ def plan_runs(
             revisions = {"data": revision(source)[0], "validation": revision(data.validation)[0]}
             revisions["hpo"] = ontology.sha256
             revisions["teacher"] = teacher() if _takes_teacher(settings) else ""
+            if settings["text_unit"] == "entity":
+                revisions["knowledge"] = knowledge()
             with_variants = row.id in scored_by_variants
             revisions["tasks"] = " ".join(f"{tasks[name].name} {tasks[name].version}" for name in tasks)
             specs.append(
