@@ -32,29 +32,25 @@ def finding_writer(
 
     Args:
         book: Names and explanations.
-        arguments: `fine_grained` adds severity and location, `knowledge` what the finding is.
+        arguments: `fine_grained` adds severity and location; what the finding is comes with the book.
         tokenizer: Of the text tower.
         max_length: Longest text in tokens; the explanation is cut, never what stands before it.
     """
 
     @cache
-    def text_of(category: str, severity: str | None, location: str | None) -> str:
+    def text_of(category: str, hpo_id: str | None, severity: str | None, location: str | None) -> str:
         return book.prompt(
             category,
+            hpo_id=hpo_id,
             severity=severity,
             location=location,
-            with_explanation=arguments.knowledge != "none",
             max_tokens=max_length,
             count_tokens=lambda text: len(tokenizer(text)["input_ids"]),
         )
 
     def write(finding: Finding) -> str:
-        category, slots = finding.get("hpo_id"), (None, None)
-        if category is None or book.resolve(category) is None:
-            category = finding["category"]
-        if arguments.fine_grained:
-            slots = finding.get("severity"), finding.get("location")
-        return text_of(category, *slots)
+        slots = (finding.get("severity"), finding.get("location")) if arguments.fine_grained else (None, None)
+        return text_of(finding["category"], finding.get("hpo_id"), *slots)
 
     return write
 
