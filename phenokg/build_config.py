@@ -13,6 +13,7 @@ import yaml
 
 from phenolip.exceptions import ConfigurationError, near_matches
 from phenolip.ontology import load_ontology
+from phenolip.phenokg.package_data import package_data_sha256
 from phenolip.phenokg.records import ArticleFile, ArticleId, arrow_schema
 from phenolip.phenokg.split_pairs import STEP as LAST
 from phenolip.phenokg.steps import Run, Step, find_step, make_config
@@ -74,7 +75,8 @@ class Stage:
         values = {name: value for name, value in _plain(self.config).items() if name not in _NO_OUTCOME}
         values |= {name: _file_sha256(name, values[name]) for name in _FILES if values.get(name) is not None}
         columns, hpo = arrow_schema(self.step.gives), self.hpo.sha256 if self.hpo else ""
-        return content_hash([self.step.name, f"{self.step.version}", f"{values}", f"{columns}", hpo])
+        parts = [self.step.name, f"{self.step.version}", f"{values}", f"{columns}", hpo, package_data_sha256()]
+        return content_hash(parts)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,7 @@ from phenolip.phenokg.backends.chat_config import ChatConfig, make_cache, make_c
 from phenolip.phenokg.brace_findings import read_braces
 from phenolip.phenokg.finding_records import Document, DropCount, ExtractionResult, Finding
 from phenolip.phenokg.link_phenotypes import MIN_SCORE
+from phenolip.phenokg.package_data import package_data_sha256
 from phenolip.phenokg.records import Drop
 from phenolip.phenokg.rule_extractor import RULES_VERSION, RuleExtractor, without_duplicates
 from phenolip.phenokg.slot_findings import UnknownCategory, UnknownPolicy, UnknownSlot, read_slots
@@ -95,6 +96,7 @@ class FindingExtractor:
             self.name,
             self.prompt_version,
             self._rules.ontology_sha256,
+            package_data_sha256(),
             VERSION,
             config.min_score,
             *self._policy,
