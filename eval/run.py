@@ -5,7 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,9 +18,13 @@ from phenolip.datasets_scripts.load import load_pairs
 from phenolip.datasets_scripts.tables import data_revision
 from phenolip.eval.evaluators.base import EvaluationPairs, MemoEncoder, MetricValue, SupportsEncoding
 from phenolip.eval.evaluators.knowledge import KnowledgeEvaluator
+from phenolip.eval.evaluators.ranked_retrieval import RankedRetrievalEvaluator
 from phenolip.eval.evaluators.retrieval import RetrievalEvaluator, scaled_cutoff
 from phenolip.eval.evaluators.zero_shot import Prediction, ZeroShotEvaluator
+from phenolip.eval.evaluators.zero_shot_ontology import ZeroShotOntologyEvaluator
+from phenolip.eval.pair_protocol import Beside, measure_beside
 from phenolip.eval.per_query import PER_QUERY, Queries, pair_queries, write_per_query
+from phenolip.eval.retrieval_hits import DirectionHits
 from phenolip.eval.tasks.registry import Task, load_task
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.inference.adapters.registry import describe_model, load_model
@@ -46,11 +50,13 @@ class Evaluation:
         results: The content of results.json.
         pairs: The pairs that were scored; None for a task without data.
         predictions: Best five phenotypes of each pair's image; empty for a task without data.
+        hits: Best candidates of a few queries, by direction; empty where the task does not ask for them.
     """
 
     results: dict[str, Any]
     pairs: EvaluationPairs | None
     predictions: list[Prediction]
+    hits: list[DirectionHits] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +68,14 @@ class Measurements:
         queries: Beginning of a metric's name -> the queries behind it.
         predictions: Best five phenotypes of each pair's image; empty for a task without data.
         breakdown: Hit rates of parts of the queries; empty for a task with data.
+        about: What evaluators say of the data beside their metrics, for results.json.
     """
 
     metrics: dict[str, MetricValue]
     queries: dict[str, Queries]
     predictions: list[Prediction]
     breakdown: dict[str, Any]
+    about: dict[str, Any] = field(default_factory=dict)
 
 
 def evaluate(
@@ -133,7 +141,21 @@ def evaluate(
     # Only evaluators of images share texts; the embeddings of a baseline may be sparse, which the memo cannot hold.
     asked = MemoEncoder(encoder) if pairs is not None else encoder
     measured = run_evaluators(asked, task, ontology, pairs, about_data.get("ks"))
-    metrics, predictions = measured.metrics, measured.predictions
+    predictions, beside = measured.predictions, Beside(measured.metrics)
+    if pairs is not None and task.extras:
+        beside = measure_beside(
+            task.extras,
+            pairs,
+            ontology,
+            asked,
+            measured.metrics,
+            measured.queries,
+            data=data,
+            prompts=task.prompts,
+            training_index=model_file(encoder.name, TRAINING_INDEX),
+            output_dir=output_dir,
+        )
+    metrics = beside.metrics
     results = {
         "task": task.name,
         "task_version": task.version,
@@ -143,6 +165,8 @@ def evaluate(
         "n": len(pairs) if pairs is not None else metrics[task.primary_metric].n,
         **describe_metrics(metrics),
         **({"breakdown": measured.breakdown} if measured.breakdown else {}),
+        **measured.about,
+        **beside.about,
         "prompts": task.prompts,
         "settings": task.evaluators,
         **about_data,
@@ -150,7 +174,7 @@ def evaluate(
     }
     write_per_query(output_dir / PER_QUERY, metrics, measured.queries)
     write_json(output_dir / "results.json", results)
-    evaluation = Evaluation(results, pairs, predictions)
+    evaluation = Evaluation(results, pairs, predictions, beside.hits)
     if pairs is not None:
         write_predictions(output_dir / "predictions.jsonl", pairs, predictions)
     if report:
@@ -216,6 +240,7 @@ def run_evaluators(
     queries = pair_queries(pairs) if pairs is not None else {}
     predictions: list[Prediction] = []
     breakdown: dict[str, Any] = {}
+    about: dict[str, Any] = {}
     for name, settings in task.evaluators.items():
         if name == "knowledge":
             evaluator = KnowledgeEvaluator(ontology, **settings)
@@ -224,13 +249,21 @@ def run_evaluators(
             breakdown = evaluator.breakdown(metrics)
         elif name == "retrieval":
             metrics |= RetrievalEvaluator(pairs, ks=ks)(encoder)
+        elif name == "ranked_retrieval":
+            evaluator = RankedRetrievalEvaluator(pairs, ontology, ks=ks, **settings)
+            metrics |= evaluator(encoder)
+            about |= evaluator.about
+        elif name == "zero_shot_ontology":
+            evaluator = ZeroShotOntologyEvaluator(pairs, ontology, **settings)
+            metrics |= evaluator(encoder)
+            queries |= evaluator.queries
         else:
             evaluator = ZeroShotEvaluator(pairs, ontology=ontology, **settings)
             metrics |= evaluator(encoder)
             predictions = evaluator.predict(encoder)
     if pairs is not None and not any(len(row) for row in pairs.labels):
         logger.warning("No row shows a candidate phenotype: only image-caption retrieval was scored.")
-    return Measurements(metrics, queries, predictions, breakdown)
+    return Measurements(metrics, queries, predictions, breakdown, about)
 
 
 def find_contamination(model: str, sha256: Sequence[str]) -> dict[str, Any] | None:
@@ -312,3 +345,7 @@ def write_report_if_possible(evaluation: Evaluation, path: Path) -> None:
         from phenolip.eval.report import write_report
 
         write_report(evaluation.results, evaluation.pairs, evaluation.predictions, path)
+        if evaluation.hits:
+            from phenolip.eval.retrieval_pages import PAGES, write_retrieval_pages
+
+            write_retrieval_pages(evaluation.results, evaluation.pairs, evaluation.hits, path.with_name(PAGES))

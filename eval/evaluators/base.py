@@ -101,6 +101,8 @@ class EvaluationPairs:
         candidate_names: P phenotype names.
         row_ids: N names of the rows, for reports.
         sha256: N hashes of the image files.
+        group_ids: N cases, patients or articles, empty texts where the data names none; () where it has no column.
+        columns: Name of a metadata column -> its N values as text, empty where a row has none.
     """
 
     images: Sequence[Any]
@@ -112,6 +114,8 @@ class EvaluationPairs:
     candidate_names: tuple[str, ...]
     row_ids: tuple[str, ...]
     sha256: tuple[str, ...]
+    group_ids: tuple[str, ...] = ()
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -150,6 +154,7 @@ class EvaluationPairs:
             candidate_names=tuple(candidates.values()),
             row_ids=tuple(map(str, dataset["row_id"])),
             sha256=sha256,
+            group_ids=tuple(dataset["group_id"]) if "group_id" in dataset.column_names else (),
         )
 
     def embed_images(self, encoder: SupportsEncoding) -> NDArray:

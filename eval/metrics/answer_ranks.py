@@ -1,6 +1,6 @@
 """Where the right answers of every query stand in the whole ranking, ties counted apart; no ranking is kept."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,21 +70,31 @@ def answer_ranks(
     queries, candidates = np.asarray(queries, np.float32), np.asarray(candidates, np.float32)
     ranking._check(queries, candidates, relevant, [1])
     num_queries, num_candidates = len(queries), len(candidates)
-    firsts, inverse = ranking._distinct_rows(candidates)
-    has_duplicates = len(firsts) < num_candidates
-    candidates = candidates[firsts] if has_duplicates else candidates
-    chunk_rows = chunk_rows or max(1, ranking.CHUNK_SCORES // num_candidates)
     bounds = np.concatenate([[0], np.cumsum([len(columns) for columns in relevant])])
     owners = np.repeat(np.arange(num_queries), np.diff(bounds))
     columns = np.concatenate(relevant).astype(np.int64)
     above, tied = np.empty(len(columns), np.int64), np.empty(len(columns), np.int64)
-    for start in range(0, num_queries, chunk_rows):
-        stop = min(start + chunk_rows, num_queries)
-        scores = queries[start:stop] @ candidates.T
-        scores = scores[:, inverse] if has_duplicates else scores
+    for start, scores in score_chunks(queries, candidates, chunk_rows=chunk_rows):
+        stop = start + len(scores)
         part = slice(bounds[start], bounds[stop])
         above[part], tied[part] = _places(scores, bounds[start : stop + 1] - bounds[start], columns[part])
     return AnswerRanks(owners, columns, above, tied, num_queries, num_candidates)
+
+
+def score_chunks(
+    queries: NDArray, candidates: NDArray, *, chunk_rows: int | None = None
+) -> Iterator[tuple[int, NDArray]]:
+    """Rows of the score matrix, a chunk at a time: where the chunk begins, and its scores (rows, M) in float32.
+
+    Equal candidates are scored once: a matrix product may round equal columns differently.
+    """
+    firsts, inverse = ranking._distinct_rows(candidates)
+    has_duplicates = len(firsts) < len(candidates)
+    distinct = candidates[firsts] if has_duplicates else candidates
+    chunk_rows = chunk_rows or max(1, ranking.CHUNK_SCORES // len(candidates))
+    for start in range(0, len(queries), chunk_rows):
+        scores = queries[start : start + chunk_rows] @ distinct.T
+        yield start, scores[:, inverse] if has_duplicates else scores
 
 
 def _places(scores: NDArray, bounds: NDArray, columns: NDArray) -> tuple[NDArray, NDArray]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from phenolip.eval.evaluators.zero_shot_ontology import check_prompt_sets
 from phenolip.eval.evaluators.zero_shot_variants import check_variants
 from phenolip.exceptions import ConfigurationError
 
@@ -14,8 +15,12 @@ TASKS_DIR = Path(__file__).parent
 EVALUATORS = {  # name -> its settings
     "retrieval": {"ks"},
     "zero_shot": {"prompts", "variants"},
+    "ranked_retrieval": {"masked"},
+    "zero_shot_ontology": {"prompts", "prompt_sets", "ks"},
     "knowledge": {"num_names", "num_definitions", "num_pairs", "seed"},
 }
+
+EXTRAS = ("clusters", "breakdowns", "checks", "hits")  # what `measure_beside` adds to a task on pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,7 @@ class Task:
         evaluators: Name of an evaluator -> its settings.
         primary_metric: The metric that stands for the task.
         scaled_k: Reference size of the cutoff ``scaled``; None where the task has no such cutoff.
+        extras: What is measured beside the metrics, of `EXTRAS`.
     """
 
     name: str
@@ -39,6 +45,7 @@ class Task:
     evaluators: dict[str, dict[str, Any]]
     primary_metric: str
     scaled_k: int | None = None
+    extras: tuple[str, ...] = ()
     path: Path = field(default=Path(), compare=False)
 
     @property
@@ -75,7 +82,7 @@ def _check(settings: Any, path: Path) -> Task:
     if not isinstance(settings, dict):
         raise ConfigurationError(f"{path.name} must hold fields and values, got {type(settings).__name__}.")
     known = {entry.name for entry in fields(Task)} - {"path"}
-    required = known - {"scaled_k"}
+    required = known - {"scaled_k", "extras"}
     for key in settings:
         if key not in known:
             close = get_close_matches(str(key), known, n=1)
@@ -88,6 +95,10 @@ def _check(settings: Any, path: Path) -> Task:
     for key, kind in types.items():
         if not isinstance(settings[key], kind):
             raise ConfigurationError(f"{path.name}: `{key}` must be {kind.__name__}, got {settings[key]!r}.")
+    extras = settings.setdefault("extras", [])
+    if not isinstance(extras, list) or not set(map(str, extras)) <= set(EXTRAS):
+        raise ConfigurationError(f"{path.name}: `extras` must be a list of {', '.join(EXTRAS)}, got {extras!r}.")
+    settings["extras"] = tuple(extras)
     for evaluator, options in settings["evaluators"].items():
         if evaluator not in EVALUATORS:
             raise ConfigurationError(f"{path.name}: evaluator '{evaluator}' must be one of {', '.join(EVALUATORS)}.")
@@ -98,6 +109,8 @@ def _check(settings: Any, path: Path) -> Task:
         settings["evaluators"][evaluator] = options or {}
         if evaluator == "zero_shot":
             check_variants(settings["evaluators"][evaluator].get("variants"))
+        if evaluator == "zero_shot_ontology":
+            check_prompt_sets(settings["evaluators"][evaluator].get("prompt_sets"))
         if settings["needs_data"] == (evaluator == "knowledge"):
             raise ConfigurationError(
                 f"{path.name}: `needs_data` must be false for knowledge alone, and true for the others."
