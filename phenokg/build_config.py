@@ -13,6 +13,7 @@ import yaml
 
 from phenolip.exceptions import ConfigurationError, near_matches
 from phenolip.ontology import load_ontology
+from phenolip.phenokg.backends.transformers_chat import folder_state
 from phenolip.phenokg.package_data import package_data_sha256
 from phenolip.phenokg.records import ArticleFile, ArticleId, arrow_schema
 from phenolip.phenokg.split_pairs import STEP as LAST
@@ -35,6 +36,8 @@ _FOLDERS = {
 }
 #: Settings that are files: an identity covers what is in them.
 _FILES = ("head",)
+#: Settings that may be a folder, or else name a model on the Hub: an identity covers the state of its files.
+_MODELS = ("model", "tower")
 
 LoadModels = Callable[[Step, Any], Run]
 
@@ -74,6 +77,7 @@ class Stage:
         """Changes with all that changes the step's outcome for the same records."""
         values = {name: value for name, value in _plain(self.config).items() if name not in _NO_OUTCOME}
         values |= {name: _file_sha256(name, values[name]) for name in _FILES if values.get(name) is not None}
+        values |= {name: state for name in _MODELS if (state := folder_state(Path(values.get(name) or os.devnull)))}
         columns, hpo = arrow_schema(self.step.gives), self.hpo.sha256 if self.hpo else ""
         parts = [self.step.name, f"{self.step.version}", f"{values}", f"{columns}", hpo, package_data_sha256()]
         return content_hash(parts)
@@ -177,8 +181,9 @@ def _stage(name: str, settings: Mapping[str, Any], articles: str, load_models: L
     if folder in settings:
         raise ConfigurationError(f"`{folder}` of step {name} is `articles` in a build; leave it out.")
     filled = {**settings, folder: os.path.abspath(articles)} if folder else dict(settings)
-    for setting in ("hpo", *_FILES):
-        if filled.get(setting) is not None:
+    for setting in ("hpo", "cache", *_FILES, *_MODELS):
+        path = filled.get(setting)
+        if path and isinstance(path, str) and (setting not in _MODELS or os.path.isdir(path)):
             filled[setting] = os.path.abspath(filled[setting])  # workers may run in another folder
     config = make_config(step, filled)
     return Stage(step, config, _release(config.hpo) if hasattr(config, "hpo") else None, load_models)

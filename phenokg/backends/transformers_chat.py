@@ -38,7 +38,7 @@ class TransformersChat:
             raise ConfigurationError(f"`batch_size` must be 1 or more, got {batch_size}.")
         self._name, self._revision, self._batch_size, self._device = model, revision, batch_size, device
         self._loaded: tuple[Any, Any] | None = None
-        self.model_id = f"transformers:{model}@{_folder_state(Path(model)) or revision}"
+        self.model_id = f"transformers:{model}@{folder_state(Path(model)) or revision}"
 
     def complete(
         self,
@@ -171,9 +171,10 @@ def _encodable(conversation: Conversation) -> Conversation:
     )
 
 
-def _folder_state(folder: Path) -> str:
+def folder_state(folder: Path) -> str:
     """Changes with a folder's files: kept answers are not those of a model trained further; "" for no folder."""
     if not folder.is_dir():
         return ""
-    files = sorted((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in folder.iterdir())
+    states = ((file.name, file.stat()) for file in folder.iterdir() if file.is_file())  # not a link to nothing
+    files = sorted((name, state.st_size, state.st_mtime_ns) for name, state in states)
     return hashlib.sha256(repr(files).encode()).hexdigest()[:12]

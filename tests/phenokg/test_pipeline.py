@@ -370,6 +370,7 @@ def test_every_yaml_is_a_build(tmp_path):
         ({"steps": {"parse_articles": {}}}, "The last of the `steps` must be split_pairs"),
         ({"steps": {"split_pair": {}}}, "Unknown step 'split_pair'. Close: 'split_pairs'"),
         ({"steps": {"assemble": {}, "split_pairs": {}}}, "Step assemble takes LinkedFigure records, and the step"),
+        ({"steps": {"link_phenotypes": {"hpo": [1]}}}, "`hpo` of step link_phenotypes"),
         ({"steps": {"assemble": {"media": "x"}}}, "`media` of step assemble is `articles` in a build"),
         ({"steps": {"parse_articles": {"max_byte": 1}}}, "no setting 'max_byte'. Close: 'max_bytes'"),
     ],
@@ -388,6 +389,28 @@ def test_files_that_are_no_build(tmp_path, text):
         read_settings(tmp_path / "x.yaml")
     with pytest.raises(ConfigurationError, match="cannot be read as YAML"):
         read_settings(tmp_path / "absent.yaml")
+
+
+def test_a_model_trained_further_in_its_folder_is_another(corpus, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"1")
+    (folder / "gone").symlink_to("nowhere")
+    steps = {
+        "parse_articles": {},
+        "link_phenotypes": {},
+        "detect_subfigures": {"backend": "dab_detr", "model": "model"},
+    }
+    values = {"articles": "a", "output": "b", "steps": steps | {"assemble": {}, "split_pairs": {}}}
+    stage = make_build(values).stages[2]
+    assert stage.config.model == str(folder)  # workers may run in another folder
+    before = stage.identity
+    assert make_build(values).stages[2].identity == before
+    (folder / "model.safetensors").write_bytes(b"12")
+    assert make_build(values).stages[2].identity != before
+    steps["detect_subfigures"]["model"] = "owner/name"
+    assert make_build(values).stages[2].config.model == "owner/name"
 
 
 @pytest.mark.slow
