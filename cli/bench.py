@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -174,7 +175,10 @@ def _build(args: argparse.Namespace) -> int:
 
 def _check_same(args: argparse.Namespace, facts: dict[str, Any]) -> None:
     """A draw stays as it is: what is asked for anew must be what was drawn."""
-    given = {"pairs": (args.pairs, facts["source"]), "exclude": (args.exclude or None, facts["exclude"])}
+    given = {
+        "pairs": (_place(args.pairs), _place(facts["source"])),
+        "exclude": ([_place(table) for table in args.exclude] or None, [_place(table) for table in facts["exclude"]]),
+    }
     for config, part in ((DrawConfig, "draw"), (SheetConfig, "shown")):
         given |= {name: (value, facts[part].get(name)) for name, value in _given(args, config).items()}
     for name, (asked, held) in given.items():
@@ -182,6 +186,11 @@ def _check_same(args: argparse.Namespace, facts: dict[str, Any]) -> None:
             raise ConfigurationError(
                 f"`{name}` must be {held!r}, as {args.output} was drawn, or the folder a new one; got {asked!r}."
             )
+
+
+def _place(data: str | None) -> str | None:
+    """Where data lie, however the path is written; a name on the Hub stays one."""
+    return os.path.realpath(data) if data is not None and os.path.exists(data) else data
 
 
 def _given(args: argparse.Namespace, config: type) -> dict[str, Any]:

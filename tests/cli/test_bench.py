@@ -73,6 +73,10 @@ def test_build_goes_from_step_to_step(bench, pairs, tmp_path, capsys):
     assert f"Next: have two or more people answer {folder}/sheet/review.html" in shown.out
     assert "name what you trained on as --exclude" in shown.err
     assert bench(*build) == 0 and "Next: have two or more people" in capsys.readouterr().out
+    for same in (f"{pairs}/", os.path.relpath(pairs)):
+        assert bench("build", same, "--output", folder) == 0
+    assert bench("build", tmp_path, "--output", folder) == 2
+    assert f"`pairs` must be '{pairs}', as" in capsys.readouterr().err
     answer(folder, "ab")
     assert bench(*build, "--version", "1.0.0") == 0
     assert "One review is there: review-ab.jsonl. Next: have two" in capsys.readouterr().out
