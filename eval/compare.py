@@ -1,16 +1,22 @@
 """Runs of one task against each other, query by query."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from phenolip.eval.metrics.paired import NUM_PAIRED_RESAMPLES, bootstrap_grand_mean, paired_difference
-from phenolip.eval.per_query import PER_QUERY, QueryValues, read_per_query
+from phenolip.eval.metrics.multiplicity import sign_flip_p_value
+from phenolip.eval.metrics.paired import (
+    NUM_PAIRED_RESAMPLES,
+    bootstrap_grand_mean,
+    grand_mean_shares,
+    paired_difference,
+)
+from phenolip.eval.per_query import PER_QUERY, QueryValues, read_clusters, read_per_query
 from phenolip.exceptions import ConfigurationError, DataError, near_matches
 
 __all__ = ["Difference", "Run", "check_comparable", "compare_runs", "load_run", "paired_difference"]
@@ -38,11 +44,13 @@ class Run:
         path: The folder.
         results: The content of results.json.
         values: Values of each metric that is a mean over queries.
+        clusters: Unit -> query id -> cluster, which intervals draw whole; a unit without clusters has no entry.
     """
 
     path: Path
     results: dict[str, Any]
     values: dict[str, QueryValues]
+    clusters: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +64,7 @@ class Difference:
         mean_a: Mean over the metrics of side a, its seeds averaged.
         mean_b: The same of side b.
         num_runs: Runs (seeds) of side a and of side b.
+        p_value: Two-sided, that the difference has no direction: signs of units or clusters flipped at random.
     """
 
     difference: float
@@ -64,6 +73,7 @@ class Difference:
     mean_a: float
     mean_b: float
     num_runs: tuple[int, int]
+    p_value: float = 1.0
 
 
 def load_run(path: str | Path) -> Run:
@@ -92,7 +102,7 @@ def load_run(path: str | Path) -> Run:
         stated = results["metrics"].get(name, {}).get("value")
         if stated is None or abs(stated - metric.values.mean()) > TOLERANCE:
             raise DataError(f"{path}: {PER_QUERY} and results.json disagree on {name}: evaluate the model again.")
-    return Run(path, results, values)
+    return Run(path, results, values, read_clusters(path))
 
 
 def check_comparable(runs: Sequence[Run]) -> None:
@@ -131,7 +141,8 @@ def compare_runs(
     A side may be several training seeds of one model: their values are averaged query by query. The unit that is
     resampled is the image-caption pair for i2t, t2i, i2p and zero-shot, so that a pair drawn twice counts twice in
     each of them; the phenotype for p2i; the synonym, or the definition, for the knowledge task. Different units are
-    drawn independently of each other. Candidates stay as they are.
+    drawn independently of each other. Candidates stay as they are. Where the evaluation wrote the clusters of its
+    pairs (cases, articles, shared captions), these are drawn whole.
 
     Args:
         runs_a: Output folders of evaluations, or runs from `load_run`: the reference.
@@ -155,7 +166,8 @@ def compare_runs(
     queries = {name: common_queries([*sides[0], *sides[1]], name) for name in metrics}
     a, b = ({name: seed_mean(side, name) for name in metrics} for side in sides)
     differences = {name: QueryValues(queries[name].unit, queries[name].ids, b[name] - a[name]) for name in metrics}
-    difference, ci95 = bootstrap_grand_mean(by_unit(differences), num_resamples=num_resamples, seed=seed)
+    groups, clusters = by_unit(differences), clusters_by_unit(differences, sides[0][0].clusters)
+    difference, ci95 = bootstrap_grand_mean(groups, clusters=clusters, num_resamples=num_resamples, seed=seed)
     return Difference(
         difference,
         ci95,
@@ -163,6 +175,7 @@ def compare_runs(
         mean_a=float(np.mean([values.mean() for values in a.values()])),
         mean_b=float(np.mean([values.mean() for values in b.values()])),
         num_runs=(len(sides[0]), len(sides[1])),
+        p_value=sign_flip_p_value(grand_mean_shares(groups, clusters), seed=seed),
     )
 
 
@@ -193,11 +206,29 @@ def seed_mean(runs: Sequence[Run], metric: str) -> NDArray:
 def by_unit(values: dict[str, QueryValues]) -> list[NDArray]:
     """One array a resampling unit, in the order of the units' names: rows are units, columns metrics, NaN unasked."""
     groups = []
-    for unit in sorted({metric.unit for metric in values.values()}):
+    for unit, ids in _ids_by_unit(values).items():
         members = [metric for metric in values.values() if metric.unit == unit]
-        rows = {query: row for row, query in enumerate(sorted(set().union(*(metric.ids for metric in members))))}
+        rows = {query: row for row, query in enumerate(ids)}
         group = np.full((len(rows), len(members)), np.nan)
         for column, metric in enumerate(members):
             group[[rows[query] for query in metric.ids], column] = metric.values
         groups.append(group)
     return groups
+
+
+def clusters_by_unit(
+    values: dict[str, QueryValues], clusters: Mapping[str, Mapping[str, int]]
+) -> list[NDArray | None]:
+    """The clusters of the rows of each group of `by_unit`; None for a unit without, or where a query has none."""
+    found: list[NDArray | None] = []
+    for unit, ids in _ids_by_unit(values).items():
+        known = clusters.get(unit, {})
+        found.append(np.array([known[query] for query in ids]) if all(query in known for query in ids) else None)
+    return found
+
+
+def _ids_by_unit(values: dict[str, QueryValues]) -> dict[str, list[str]]:
+    units = sorted({metric.unit for metric in values.values()})
+    return {
+        unit: sorted(set().union(*(metric.ids for metric in values.values() if metric.unit == unit))) for unit in units
+    }

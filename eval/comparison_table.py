@@ -7,7 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from phenolip.eval.compare import Run, by_unit, check_comparable, common_queries, compare_runs, seed_mean
+from phenolip.eval.compare import (
+    Run,
+    by_unit,
+    check_comparable,
+    clusters_by_unit,
+    common_queries,
+    compare_runs,
+    seed_mean,
+)
+from phenolip.eval.metrics.multiplicity import holm
 from phenolip.eval.metrics.paired import bootstrap_grand_mean
 from phenolip.exceptions import ConfigurationError, near_matches
 
@@ -27,10 +36,11 @@ USUAL_METRICS = (  # shown unless others are asked for
     "parent_child_auc",
 )
 MEAN = "mean"
-CORRELATION = "spearman"  # all other metrics are fractions, shown in percent
+UNITS = ("spearman", "_rank", "_depth")  # correlations, ranks and edges; all other metrics are shares, in percent
 LEGEND = (
     "Rates in percent, correlations from -1 to 1. In brackets 95 % bootstrap intervals over queries; with a sign, the "
-    "difference to the first row, its interval paired by query."
+    "difference to the first row, its interval paired by query. p: two-sided sign-flip test of that difference, "
+    "adjusted for all differences of the table (Holm)."
 )
 
 
@@ -44,6 +54,8 @@ class Cell:
         n: Queries behind it.
         difference: Value minus that of the first row; None in the first row.
         difference_ci95: Paired bootstrap interval of the difference; None for what is no mean over queries.
+        p_value: Of a two-sided sign-flip test of the difference; None where the interval is None.
+        p_holm: The same, adjusted for all differences of the table (Holm).
     """
 
     value: float | None
@@ -51,6 +63,8 @@ class Cell:
     n: int | None
     difference: float | None = None
     difference_ci95: tuple[float, float] | None = None
+    p_value: float | None = None
+    p_holm: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +127,21 @@ def compare_rows(
         reference = first if number else None
         cells = {column: make_cell(members, reference, parts) for column, parts in columns.items()}
         found.append(Row(name, tuple(str(run.results.get("model", "")) for run in members), cells))
+    found = adjust_rows(found)
     results = runs[0].results
     return Comparison(f"{results['task']} {results.get('task_version', '')}".strip(), tuple(columns), tuple(found))
+
+
+def adjust_rows(rows: Sequence[Row]) -> list[Row]:
+    """The rows, p-values of all their differences adjusted together: the whole table is one family of tests."""
+    places = [
+        (row, name) for row, one in enumerate(rows) for name, cell in one.cells.items() if cell.p_value is not None
+    ]
+    adjusted = dict(zip(places, holm([rows[row].cells[name].p_value for row, name in places]), strict=True))
+    return [
+        replace(one, cells={name: replace(cell, p_holm=adjusted.get((row, name))) for name, cell in one.cells.items()})
+        for row, one in enumerate(rows)
+    ]
 
 
 def choose_metrics(runs: Sequence[Run], metrics: Sequence[str] | None, *, rates_only: bool = False) -> list[str]:
@@ -144,21 +171,23 @@ def make_cell(runs: Sequence[Run], reference: Sequence[Run] | None, metrics: Seq
         ci95 = None if None in entry["ci95"] else tuple(entry["ci95"])
     else:
         ci95 = _interval(runs, metrics) if by_query else None
+    compared = compare_runs(reference, runs, metrics) if reference and by_query else None
     return Cell(
         value,
         ci95,
         sum(runs[0].results["metrics"][name]["n"] for name in metrics),
         None if None in (value, before) else value - before,
-        compare_runs(reference, runs, metrics).ci95 if reference and by_query else None,
+        compared.ci95 if compared else None,
+        compared.p_value if compared else None,
     )
 
 
 def to_text(comparison: Comparison) -> str:
-    """The table for a terminal: four lines a row, which are value, interval, difference to the first row, interval."""
+    """The table for a terminal: five lines a row, which are value, interval, difference, its interval, adjusted p."""
     headers = [[*_wrapped(name), f"n = {_count(comparison, name)}"] for name in comparison.metrics]
     height = max(map(len, headers))
     # a column is a list of lines: its header, bottom aligned, then those of every row
-    columns = [[""] * height + [line for row in comparison.rows for line in (row.name, "", "", "")]]
+    columns = [[""] * height + [line for row in comparison.rows for line in (row.name, "", "", "", "")]]
     for name, header in zip(comparison.metrics, headers, strict=True):
         cells = [line for row in comparison.rows for line in _texts(name, row.cells[name])]
         columns.append([""] * (height - len(header)) + header + cells)
@@ -179,18 +208,18 @@ def to_markdown(comparison: Comparison) -> str:
     for row in comparison.rows:
         cells = []
         for name in comparison.metrics:
-            value, interval, *parts = _texts(name, row.cells[name])
+            value, interval, *parts, p_value = _texts(name, row.cells[name])
             difference, ci95 = " ".join(filter(None, parts)), row.cells[name].difference_ci95
             if ci95 and (ci95[0] > 0 or ci95[1] < 0):
                 difference = f"**{difference}**"
-            cells.append("<br>".join(filter(None, (value, interval, difference))))
+            cells.append("<br>".join(filter(None, (value, interval, difference, p_value))))
         lines.append(f"| {row.name.replace('|', chr(92) + '|')} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", f"Task: {comparison.task}. {LEGEND}"]) + "\n"
 
 
-def _texts(metric: str, cell: Cell) -> tuple[str, str, str, str]:
-    """Value, interval, difference and its interval, empty where there is none; rates in percent."""
-    factor, digits = (1, 3) if CORRELATION in metric else (100, 1)
+def _texts(metric: str, cell: Cell) -> tuple[str, str, str, str, str]:
+    """Value, interval, difference, its interval and adjusted p-value, empty where there is none; rates in percent."""
+    factor, digits = (1, 3) if any(part in metric for part in UNITS) else (100, 1)
 
     def number(value: float, sign: str = "") -> str:
         return f"{factor * value:{sign}.{digits}f}"
@@ -203,6 +232,7 @@ def _texts(metric: str, cell: Cell) -> tuple[str, str, str, str]:
         interval(cell.ci95) if cell.ci95 else "",
         "" if cell.difference is None else number(cell.difference, "+"),
         interval(cell.difference_ci95, "+") if cell.difference_ci95 else "",
+        "" if cell.p_holm is None else f"p {cell.p_holm:.4f}" if cell.p_holm < 0.1 else f"p {cell.p_holm:.2f}",
     )
 
 
@@ -228,4 +258,5 @@ def _mean(runs: Sequence[Run], metrics: Sequence[str]) -> float | None:
 def _interval(runs: Sequence[Run], metrics: Sequence[str]) -> tuple[float, float]:
     queries = {name: common_queries(runs, name) for name in metrics}
     values = {name: replace(queries[name], values=seed_mean(runs, name)) for name in metrics}
-    return bootstrap_grand_mean(by_unit(values))[1]
+    clusters = clusters_by_unit(values, runs[0].clusters)
+    return bootstrap_grand_mean(by_unit(values), clusters=clusters)[1]

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from phenolip.eval.breakdowns import breakdowns
 from phenolip.eval.checks import run_checks
@@ -15,12 +13,10 @@ from phenolip.eval.evaluators.base import EvaluationPairs, MetricValue, Supports
 from phenolip.eval.evaluators.query_metrics import describe_clusters, pair_clusters, with_clusters
 from phenolip.eval.evaluators.zero_shot import DEFAULT_PROMPTS
 from phenolip.eval.metadata import metadata_columns
-from phenolip.eval.per_query import Queries
+from phenolip.eval.per_query import Queries, write_clusters
 from phenolip.eval.retrieval_hits import DirectionHits, best_hits
 from phenolip.ontology.graph import PhenotypeOntology
-from phenolip.whole_files import whole_file
 
-CLUSTERS = "clusters.parquet"  # unit, query_id, cluster: what a comparison of runs draws together
 PAIR_FAMILIES = ("i2t", "t2i", "i2p", "zero_shot")  # beginnings of metrics whose queries are pairs
 
 
@@ -71,7 +67,7 @@ def measure_beside(
     if "clusters" in extras:
         by_family = query_clusters(pairs, clusters)
         found = replace(found, metrics=with_clusters(metrics, queries, by_family))
-        write_clusters(output_dir / CLUSTERS, queries["i2t"].ids, clusters)
+        write_clusters(output_dir, "pair", queries["i2t"].ids, clusters)
         found.about["intervals"] = describe_clusters(pairs, clusters)
     else:
         clusters = np.arange(len(pairs))
@@ -88,10 +84,3 @@ def query_clusters(pairs: EvaluationPairs, clusters: np.ndarray) -> dict[str, np
     """Beginning of a metric's name -> cluster of each of its queries, for metrics whose queries are pairs."""
     labelled = np.array([len(row) > 0 for row in pairs.labels])
     return {family: clusters if family in ("i2t", "t2i") else clusters[labelled] for family in PAIR_FAMILIES}
-
-
-def write_clusters(path: Path, ids: Sequence[str], clusters: np.ndarray) -> None:
-    """Writes the cluster of each pair."""
-    table = pa.table({"unit": ["pair"] * len(ids), "query_id": list(ids), "cluster": clusters.astype(np.int64)})
-    with whole_file(path) as file:
-        pq.write_table(table, file)

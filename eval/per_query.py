@@ -1,6 +1,6 @@
 """The value of every query under every metric, in a table that runs are compared by."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from phenolip.exceptions import DataError
 from phenolip.whole_files import whole_file
 
 PER_QUERY = "per_query.parquet"
+CLUSTERS = "clusters.parquet"  # unit, query_id, cluster: queries that an interval draws together
 SCHEMA = pa.schema(
     {
         "metric": pa.dictionary(pa.int32(), pa.string()),
@@ -134,3 +135,30 @@ def read_per_query(path: Path) -> dict[str, QueryValues]:
         order = np.argsort(ids, kind="stable")
         values[name] = QueryValues(rows["unit"][0].as_py(), ids[order], rows["value"].to_numpy()[order])
     return values
+
+
+def write_clusters(folder: Path, unit: str, ids: Sequence[str], clusters: NDArray) -> None:
+    """Writes the cluster of each query of a unit into a run's folder."""
+    table = pa.table({"unit": [unit] * len(ids), "query_id": list(ids), "cluster": np.asarray(clusters, np.int64)})
+    with whole_file(folder / CLUSTERS) as file:
+        pq.write_table(table, file)
+
+
+def read_clusters(folder: Path) -> dict[str, dict[str, int]]:
+    """Unit -> query id -> cluster of a run; empty where the evaluation wrote none.
+
+    Raises:
+        DataError: The file is of another form.
+    """
+    if not (folder / CLUSTERS).is_file():
+        return {}
+    try:
+        table = pq.read_table(folder / CLUSTERS, columns=["unit", "query_id", "cluster"])
+    except (OSError, pa.ArrowException, ValueError) as error:
+        raise DataError(
+            f"{folder / CLUSTERS} must hold unit, query_id and cluster: evaluate the model again."
+        ) from error
+    found: dict[str, dict[str, int]] = {}
+    for row in table.to_pylist():
+        found.setdefault(row["unit"], {})[row["query_id"]] = row["cluster"]
+    return found

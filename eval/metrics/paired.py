@@ -58,7 +58,11 @@ def paired_difference(
 
 
 def bootstrap_grand_mean(
-    groups: Sequence[NDArray], *, num_resamples: int = NUM_PAIRED_RESAMPLES, seed: int = 0
+    groups: Sequence[NDArray],
+    *,
+    clusters: Sequence[NDArray | None] | None = None,
+    num_resamples: int = NUM_PAIRED_RESAMPLES,
+    seed: int = 0,
 ) -> tuple[float, tuple[float, float]]:
     """Mean over metrics of their means over queries, and its 95 % percentile interval.
 
@@ -68,6 +72,7 @@ def bootstrap_grand_mean(
 
     Args:
         groups: One array a group, NaN where a metric (column) has no value for a unit (row).
+        clusters: For each group the clusters of its units, which are drawn whole, or None; by default none.
         num_resamples: Resamples to draw.
         seed: Seed of the draws.
 
@@ -81,20 +86,48 @@ def bootstrap_grand_mean(
     num_metrics = sum(group.shape[1] for group in groups)
     total = np.zeros(num_resamples)
     for number, group in enumerate(groups):
-        total += _resampled_means(group, num_resamples, (seed, number)).sum(axis=1)
+        drawn = clusters[number] if clusters is not None else None
+        total += _resampled_means(group, num_resamples, (seed, number), drawn).sum(axis=1)
     lower, upper = np.nanquantile(total / num_metrics, QUANTILES)
     return value, (float(lower), float(upper))
 
 
-def _resampled_means(values: NDArray, num_resamples: int, seed: Sequence[int]) -> NDArray:
+def grand_mean_shares(groups: Sequence[NDArray], clusters: Sequence[NDArray | None] | None = None) -> NDArray:
+    """What each independent unit, or cluster of units, adds to the grand mean; the shares add up to it.
+
+    Example:
+        >>> grand_mean_shares([np.array([[1.0], [0.0], [1.0], [0.0]])], [np.array([0, 0, 1, 1])]).tolist()
+        [0.25, 0.25]
+    """
+    num_metrics = sum(group.shape[1] for group in groups)
+    shares = []
+    for number, group in enumerate(groups):
+        numbers = (~np.isnan(group)).sum(axis=0)
+        share = np.nansum(group / numbers / num_metrics, axis=1)
+        drawn = clusters[number] if clusters is not None else None
+        shares.append(share if drawn is None else _cluster_sums(share[:, None], drawn)[:, 0])
+    return np.concatenate(shares)
+
+
+def _resampled_means(values: NDArray, num_resamples: int, seed: Sequence[int], clusters: NDArray | None) -> NDArray:
     """(resamples, M) means of the columns; NaN where a resample holds no value of a column."""
     has_value = ~np.isnan(values)
     filled, weights = np.where(has_value, values, 0.0), has_value.astype(np.float64)
+    if clusters is not None:
+        filled, weights = _cluster_sums(filled, clusters), _cluster_sums(weights, clusters)
     blocks = []
-    for counts in resample_counts(len(values), num_resamples=num_resamples, seed=seed):
+    for counts in resample_counts(len(filled), num_resamples=num_resamples, seed=seed):
         weight = counts @ weights
         blocks.append(np.divide(counts @ filled, weight, out=np.full(weight.shape, np.nan), where=weight > 0))
     return np.concatenate(blocks)
+
+
+def _cluster_sums(values: NDArray, clusters: NDArray) -> NDArray:
+    """(C, M) sums of the rows of each cluster."""
+    names, codes = np.unique(clusters, return_inverse=True)
+    sums = np.zeros((len(names), values.shape[1]))
+    np.add.at(sums, codes.ravel(), values)
+    return sums
 
 
 def _seed_mean(values: ArrayLike, name: str) -> NDArray:
