@@ -22,6 +22,7 @@ TASK, ONTOLOGY_TASK = "phenobench", "phenobench_ontology"
 ONTOLOGY_FOLDER = "ontology"  # in a run's folder: its evaluation with every variant of scoring
 STATE = "state.json"
 KEPT = ("run.yaml", "run.json", "log.jsonl")  # beside the results, when the model goes
+TARGETS = "targets.json"  # likewise, of runs that have it
 # Settings that say where a run lies or how it is watched, not what it learns; content stands for data and teacher.
 NOT_PART_OF_A_RUN = (
     "output_dir", "data", "feature_cache", "knowledge_encoder", "hpo", "resume", "overwrite", "num_threads",
@@ -122,7 +123,7 @@ def execute(spec: RunSpec) -> float:
         write_json(spec.folder / STATE, {"key": spec.key, "done": False})
     stage2.main([*spec.argv, "--output_dir", str(model_dir), "--resume", "true"])
     trained = time.monotonic()
-    for name in KEPT:
+    for name in (*KEPT, *([TARGETS] if (model_dir / TARGETS).is_file() else [])):
         shutil.copyfile(model_dir / name, spec.folder / name)
     _evaluate(spec, model_dir)
     if not spec.keep_model:
