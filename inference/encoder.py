@@ -101,7 +101,7 @@ class Encoder:
     @classmethod
     def _load(cls, path: str | Path, model_type: str, device: torch.device, dtype: torch.dtype) -> "Encoder":
         if model_type == "phenolip":
-            model = PhenoLIPModel.from_pretrained(path, dtype=dtype).to(device)
+            model = PhenoLIPModel.from_pretrained(path, dtype=dtype, use_safetensors=True).to(device)
             processor = PhenoLIPProcessor.from_pretrained(path, config=model.config)
             return cls(
                 model,
@@ -112,7 +112,7 @@ class Encoder:
                 knowledge=model_knowledge(path),
             )
         if model_type == "phenolip_text_model":
-            model = PhenoLIPTextModel.from_pretrained(path, dtype=dtype)
+            model = PhenoLIPTextModel.from_pretrained(path, dtype=dtype, use_safetensors=True)
         else:
             model = _sentence_encoder(path, dtype)
         # With the config at hand, transformers does not ask whether to run the code that the folder carries.

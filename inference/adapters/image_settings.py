@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from PIL import Image
+
 _FIELDS = (  # what decides the pixels, as image processors call it
     "do_convert_rgb",
     "do_resize",
@@ -25,7 +27,8 @@ def describe_image_processor(processor: Any) -> dict[str, Any]:
     """The fields `image_size` ([height, width] in pixels, None where it follows the image) and `preprocessing`."""
     settings = processor.to_dict()
     fields = {name: _plain(settings[name]) for name in _FIELDS if settings.get(name) is not None}
-    # `_processor_class` and the like say nothing of the pixels; the class does, as Pillow and torchvision differ
+    if "resample" in fields:
+        fields["resample"] = Image.Resampling(settings["resample"]).name.lower()
     return {"image_size": _image_size(settings), "preprocessing": {"class": type(processor).__name__, **fields}}
 
 
@@ -40,4 +43,4 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items() if item is not None}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    return value.name.lower() if hasattr(value, "name") else value  # an enumeration, as of interpolations
+    return value

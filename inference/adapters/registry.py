@@ -100,9 +100,10 @@ def find_family(path: str | Path) -> str:
     if read_json(path, OPEN_CLIP_CONFIG) is not None:
         return OpenClipEncoder.family
     if not model_type:
+        found = "the folder has none" if Path(path).is_dir() else "no folder, cache or reachable Hub has that"
         raise ConfigurationError(
             f"`model` {path} must be a folder with weights and a config.json that states `model_type` or an "
-            f"{OPEN_CLIP_CONFIG}, or a Hub id; there is none."
+            f"{OPEN_CLIP_CONFIG}, or a Hub id; {found}."
         )
     if model_type in VISION_POOLINGS or model_type.endswith("_vision_model"):
         raise ConfigurationError(
