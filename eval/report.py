@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from phenolip.eval.evaluators.base import EvaluationPairs
 from phenolip.eval.evaluators.zero_shot import Prediction
+from phenolip.eval.full_report import full_parts
 from phenolip.images import decode_image
 
 TEMPLATE = "report.html.jinja"
@@ -61,6 +62,7 @@ def write_report(
         recall_table=ranking_table(results, "recall"),
         zero_shot=[(label, cell(results, name)) for name, label in ZERO_SHOT.items() if name in results["metrics"]],
         plots=plots(results),
+        full=full_parts(results, DIRECTIONS),
         examples=examples(pairs, predictions, num_examples, seed),
         num_images=len(pairs.images),
         num_labelled=sum(len(row) > 0 for row in pairs.labels),
