@@ -17,7 +17,7 @@ def add_explain_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overlay", metavar="FILE", help="your own explanations: JSON or YAML, id or name -> text")
     parser.add_argument("--severity", help='for the prompt: "mild"')
     parser.add_argument("--location", help='for the prompt: "left lower lobe"')
-    parser.add_argument("--max-words", type=int, metavar="N", help="cut the explanation at a sentence or word")
+    parser.add_argument("--max_words", type=int, metavar="N", help="cut the explanation at a sentence or word")
 
 
 def explain(ontology: PhenotypeOntology, args: argparse.Namespace) -> dict[str, Any]:

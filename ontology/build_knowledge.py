@@ -41,7 +41,8 @@ def build_knowledge_book(
     for key in users:  # terms that are no phenotypes, such as modifiers
         entries.setdefault(key, texts.entry(ontology[key]))
     for row in curated.values():
-        if not TERM_ID.fullmatch(row.key):  # an id that this release lacks explains nothing in it
+        # an id that this release lacks explains nothing in it, nor does a name that is a term of its own there
+        if not TERM_ID.fullmatch(row.key) and ontology.find(row.key) is None:
             entries[fold(row.key)] = _category(row.name, row.text, "curated")
     for name, text in own_categories.items():
         entries[fold(name)] = _category(name, text, "user")

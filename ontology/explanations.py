@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 #: Ends of sentences; not the dot of "e.g.", "i.e." or an initial.
 _SENTENCE_END = re.compile(r"(?<![ .(][A-Za-z][.])(?<=[.!?])\s(?=[A-Z])")
-_SOURCE_NOTE = re.compile(r"\s*[\[(](?:PMID|PMC|DOI|HPO|source)[^\])]*[\])]", re.IGNORECASE)
+_SOURCE_NOTE = re.compile(r" ?[\[(](?:PMID|PMC|DOI|HPO|source)[^\[\]()]{0,300}[\])]", re.IGNORECASE)
 _LOWERABLE = re.compile(r"(?:[A-Z][a-z]+(?:-[a-z]+)*|A)[,;:]?")
 _IS = r"(?:is|are|refers to|means|denotes|describes)"
 _THIS_TERM = re.compile(

@@ -68,12 +68,14 @@ def read_overlay(path: str | os.PathLike) -> dict[str, str]:
 
 def _read(path: Path) -> str:
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise DataError(f"Overlay {path.name} must hold at most {_MOST_BYTES:,} bytes.")
-        return path.read_text(encoding="utf-8-sig")
+        size = path.stat().st_size
+        text = path.read_text(encoding="utf-8-sig") if size <= _MOST_BYTES else ""
     except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a null byte in the path
         reason = getattr(error, "strerror", None) or "it is no UTF-8"
         raise DataError(f"Overlay {path} must be a readable UTF-8 file: {reason}.") from None
+    if size > _MOST_BYTES:
+        raise DataError(f"Overlay {path.name} must hold at most {_MOST_BYTES:,} bytes, got {size:,}.")
+    return text
 
 
 def _parse_json(text: str, name: str) -> dict[str, Any]:
@@ -100,13 +102,7 @@ def _parse_yaml(text: str, name: str) -> dict[str, Any]:
 
 
 class _StringLoader(getattr(yaml, "CBaseLoader", yaml.BaseLoader)):
-    """Plain strings only ("no" and 0001 stay what they are), each key once, and no aliases, which can multiply."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
-            raise yaml.composer.ComposerError(None, None, "aliases are not allowed", event.start_mark)
-        return super().compose_node(parent, index)
+    """Plain strings only ("no" and 0001 stay what they are), and each key once."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[str, Any]:
         pairs = []
