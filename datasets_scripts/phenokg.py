@@ -182,6 +182,7 @@ class _PairWriter:
         self._bad: list[dict[str, str]] = []
         self._num_rows: Counter[str] = Counter()
         self._licenses: Counter[str] = Counter()
+        self._num_parts = 0
         self._articles: set[str] = set()
         self._hpo_ids: set[str] = set()
 
@@ -200,6 +201,7 @@ class _PairWriter:
         return {
             "num_rows": {split: self._num_rows[split] for split in SPLITS},
             "num_rows_left_out": len(self._bad),
+            "num_subfigures": self._num_parts,
             "num_articles": len(self._articles),
             "num_phenotypes": len(self._hpo_ids),
             "licenses": dict(self._licenses.most_common()),
@@ -221,6 +223,7 @@ class _PairWriter:
     def _count(self, pair: FigurePair) -> None:
         self._num_rows[pair.split] += 1
         self._licenses[pair.license.spdx or pair.license.category] += 1
+        self._num_parts += pair.bbox_xyxy is not None
         self._articles.add(pair.article_id)
         self._hpo_ids.update(present_ids(pair.phenotypes))
 

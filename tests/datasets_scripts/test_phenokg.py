@@ -117,7 +117,9 @@ def test_the_card_is_ready_for_a_hub(tmp_path, ontology, make_build):
             assert list(folder.glob(files["path"]))
     for text in ("release **2025-01-16**", ontology.sha256, "cite the HPO Consortium", "| CC-BY-4.0 | 2 | 50.0 % |",
                  "| assemble | 9 | 4 | 5 no_license |", "`mode` clean", "none stated for these captions",
-                 "nothing\nhere is a diagnosis", "kgx/nodes.tsv", "2 train, 1 validation, 1 test"):  # fmt: skip
+                 "nothing\nhere is a diagnosis", "kgx/nodes.tsv", "2 train, 1 validation, 1 test",
+                 "4 images of 4 open-access articles, 1 of them parts cut out of a figure",
+                 "parts are JPEG files"):  # fmt: skip
         assert text in card, text
     assert str(tmp_path) not in card and "/home/me" not in card + (folder / "manifest.json").read_text()
     manifest = json.loads((make_build(folder="again").folder / "manifest.json").read_text())
