@@ -11,7 +11,7 @@ from phenolip.eval.run import SCALED, evaluate
 from phenolip.eval.tasks.registry import list_tasks
 
 HELP = "measure a model on a task and write a report"
-_SHOWN_IN_PERCENT = ("_hit_at_", "_recall_at_", "zero_shot_", "_auc")
+_SHOWN_IN_PERCENT = ("_hit_at_", "_recall_at_", "zero_shot_", "_auc", "probe_")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,8 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         required=True,
-        metavar="DIR|ID",
-        help="a model folder or Hub id; for texts, any sentence encoder of transformers, or 'tfidf', a baseline "
+        metavar="[FAMILY:]DIR|ID",
+        help="a model folder or Hub id: ours, CLIP, SigLIP and others (docs/models.md), as its config says or as a "
+        "prefix such as 'open_clip:' does; for texts, any sentence encoder of transformers, or 'tfidf', a baseline "
         "fitted on the names of the terms",
     )
     parser.add_argument(
@@ -95,8 +96,8 @@ def run(args: argparse.Namespace) -> int:
     sys.stdout.write(_table(results))
     if args.breakdown and results.get("breakdown"):
         sys.stdout.write(_breakdown_table(results["breakdown"]))
-    report = Path(args.report or Path(args.output) / "report.html")
-    written = [Path(args.output) / "results.json", *([report] if report.exists() else [])]
+    reports = [Path(args.report)] if args.report else [Path(args.output) / f"report.{end}" for end in ("html", "md")]
+    written = [Path(args.output) / "results.json", *(report for report in reports if report.exists())]
     sys.stdout.write("Written: " + ", ".join(map(str, written)) + "\n")
     return 0
 

@@ -118,6 +118,10 @@ def evaluate(
     started = time.perf_counter()
     task = load_task(task)
     check_request(task, data, candidates, extra_k)
+    if task.has_classes:
+        from phenolip.eval.class_tasks import evaluate_classes  # here, since it needs scikit-learn
+
+        return evaluate_classes(task, model, data, output_dir, device=device, report=report, report_path=report_path)
     output_dir = Path(output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     ontology = load_ontology(hpo)

@@ -18,7 +18,10 @@ EVALUATORS = {  # name -> its settings
     "ranked_retrieval": {"masked"},
     "zero_shot_ontology": {"prompts", "prompt_sets", "ks"},
     "knowledge": {"num_names", "num_definitions", "num_pairs", "seed"},
+    "zero_shot_classes": {"layout", "classes", "prompts", "normal", "reading"},
+    "linear_probe": {"layout", "classes", "features", "fractions", "num_seeds", "reading"},
 }
+CLASS_EVALUATORS = {"zero_shot_classes", "linear_probe"}  # their data are images with class labels, not pairs
 
 EXTRAS = ("clusters", "breakdowns", "checks", "hits")  # what `measure_beside` adds to a task on pairs
 
@@ -47,6 +50,11 @@ class Task:
     scaled_k: int | None = None
     extras: tuple[str, ...] = ()
     path: Path = field(default=Path(), compare=False)
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether the data are images with class labels instead of image-caption pairs."""
+        return bool(CLASS_EVALUATORS & set(self.evaluators))
 
     @property
     def prompts(self) -> list[str] | None:

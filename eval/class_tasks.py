@@ -1,0 +1,125 @@
+"""Tasks over class-labelled images: one model, one set -> results.json, per_query.parquet, report.md."""
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from phenolip.datasets_scripts.labelled_splits import LabelledSplits, load_splits
+from phenolip.eval.class_report import write_class_report
+from phenolip.eval.evaluators.class_results import ClassResults
+from phenolip.eval.evaluators.linear_probe import LinearProbeEvaluator
+from phenolip.eval.evaluators.zero_shot_classes import ZeroShotClassesEvaluator
+from phenolip.eval.per_query import PER_QUERY, Queries, unique_ids, write_per_query
+from phenolip.eval.run import TFIDF, Evaluation, describe_metrics, find_contamination, load_encoder
+from phenolip.eval.task_classes import read_classes
+from phenolip.eval.tasks.registry import Task
+from phenolip.exceptions import ConfigurationError
+from phenolip.inference.adapters.registry import describe_model
+from phenolip.provenance import content_hash, git_commit, hardware, package_versions, write_json
+
+logger = logging.getLogger(__name__)
+
+NO_SETTING = {"layout", "classes", "reading"}  # fields of a task file that are no argument of its evaluator
+
+
+def evaluate_classes(
+    task: Task,
+    model: Any,
+    data: str | Path,
+    output_dir: str | Path,
+    *,
+    device: str | None = None,
+    report: bool = True,
+    report_path: str | Path | None = None,
+) -> Evaluation:
+    """Evaluates a model on a task whose labels are classes.
+
+    Args:
+        task: A task with one evaluator, ``zero_shot_classes`` or ``linear_probe``.
+        model: As `load_encoder` takes it.
+        data: A local copy of the set in its published layout.
+        output_dir: Receives results.json, per_query.parquet and report.md.
+        device: Device of the model; by default a GPU if there is one.
+        report: Write the report.
+        report_path: Where it goes instead.
+
+    Raises:
+        ConfigurationError: The task or the model cannot be used.
+        DataError: The data cannot be read, or lacks a class.
+    """
+    started = time.perf_counter()
+    (kind, settings), *more = task.evaluators.items()
+    if more:
+        raise ConfigurationError(f"The task '{task.name}' must have one evaluator, got {', '.join(task.evaluators)}.")
+    classes = read_classes(settings.get("classes"))
+    splits = load_splits(data, classes, settings.get("layout") or {}, train=kind == "linear_probe")
+    encoder = load_image_encoder(model, device)
+    options = {name: value for name, value in settings.items() if name not in NO_SETTING}
+    if kind == "linear_probe":
+        found = LinearProbeEvaluator(splits, **options)(encoder)
+    else:
+        found = ZeroShotClassesEvaluator(splits, classes, **options)(encoder)
+    output_dir = Path(output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    results = {
+        "task": task.name,
+        "task_version": task.version,
+        "primary_metric": task.primary_metric,
+        "model": encoder.name,
+        "encoder": describe_model(encoder),
+        "n": len(splits.test),
+        **describe_metrics(found.metrics),
+        "checks": {**found.checks, "contamination": _contamination(encoder.name, splits)},
+        **found.details,
+        "prompts": settings.get("prompts"),
+        "settings": task.evaluators,
+        "num_candidates": len(classes),
+        "data": str(data),
+        "split": splits.about,
+        "data_revision": splits.test.revision(),
+        "training_revision": content_hash([part.revision() for part in (splits.train, splits.validation) if part]),
+        "num_groups": len(set(splits.test.groups)),
+        "dropped": dict(splits.test.dropped),
+        "hpo_release": None,
+        "git_commit": git_commit(),
+        "package_versions": package_versions(),
+        "hardware": hardware(),
+        "seconds": round(time.perf_counter() - started, 1),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    _write(output_dir, found, results, splits)
+    if report:
+        write_class_report(results, report_path or output_dir / "report.md")
+    return Evaluation(results, None, [])
+
+
+def load_image_encoder(model: Any, device: str | None, load: Callable[..., Any] = load_encoder) -> Any:
+    """The encoder, once it is known to see images.
+
+    Raises:
+        ConfigurationError: It encodes text only.
+    """
+    encoder = None if str(model) == TFIDF else load(model, None, device)
+    if encoder is None or not getattr(encoder, "has_images", True):
+        name = getattr(encoder, "name", model)
+        raise ConfigurationError(f"`model` {name} encodes text only; a task over classes needs images.")
+    return encoder
+
+
+def _contamination(model: str, splits: LabelledSplits) -> dict[str, Any] | None:
+    hashes = splits.test.file_hashes()
+    return find_contamination(model, hashes) if hashes else None
+
+
+def _write(output_dir: Path, found: ClassResults, results: dict[str, Any], splits: LabelledSplits) -> None:
+    queries = Queries("image", unique_ids(splits.test.ids))
+    families = {"zero_shot_classes": queries, "probe": queries}
+    write_per_query(output_dir / PER_QUERY, found.metrics, families)
+    write_json(output_dir / "results.json", results)
+    if splits.test.dropped:
+        logger.warning(
+            "Test images left out: %s.", ", ".join(f"{n} ({why})" for why, n in splits.test.dropped.items())
+        )
