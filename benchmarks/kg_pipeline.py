@@ -1,6 +1,6 @@
 """The construction pipeline over many articles: time, memory, and whether a killed build ends with the same table.
 
-python benchmarks/kg_pipeline.py --data DIR --output FILE.json [--sizes 1000 10000] [--kills 3] [--engine local]
+python benchmarks/kg_pipeline.py --data DIR --output FILE.json [--sizes 1000 10000] [--kills 3] [--shard_size 200]
 
 DIR holds JATS articles with figures beside them. Copies of those that have both are made, with ids, captions and
 images of their own, and built by `phenolip kg build` in a process of its own, one core. The largest corpus is then
@@ -74,18 +74,18 @@ def make_corpus(originals: list[Original], folder: Path, size: int) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def start(articles: Path, output: Path, engine: str) -> subprocess.Popen:
+def start(articles: Path, output: Path, settings: list[str]) -> subprocess.Popen:
     """Begins a build."""
-    command = [sys.executable, "-m", "phenolip.cli", "kg", "build", "--config", str(CONFIG), "--engine", engine]
-    command += ["--articles", str(articles), "--output", str(output)]
+    command = [sys.executable, "-m", "phenolip.cli", "kg", "build", "--config", str(CONFIG), *settings]
+    command += ["--articles", str(articles), "--output", str(output), "--filter_figures.min_score", "0"]
     threads = {"OMP_NUM_THREADS": "1", "ARROW_NUM_THREADS": "1"}
     return subprocess.Popen(command, env=os.environ | threads, stderr=subprocess.DEVNULL)
 
 
-def measured_build(articles: Path, output: Path, engine: str) -> dict:
+def measured_build(articles: Path, output: Path, settings: list[str]) -> dict:
     """A build's wall time, processor time, peak memory and counts."""
     began = time.perf_counter()
-    process = start(articles, output, engine)
+    process = start(articles, output, settings)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"The build ended with status {status}.")
@@ -101,13 +101,13 @@ def measured_build(articles: Path, output: Path, engine: str) -> dict:
     }
 
 
-def killed_build(articles: Path, output: Path, engine: str, kills: int) -> tuple[dict, list[int]]:
+def killed_build(articles: Path, output: Path, settings: list[str], kills: int) -> tuple[dict, list[int]]:
     """A build that is killed on the way, and the parts that it had made each time."""
     num_shards, made = None, []
     for kill in range(1, kills + 1):
-        process = start(articles, output, engine)
+        process = start(articles, output, settings)
         while process.poll() is None:
-            num_parts = len(list(output.glob("03-assemble/*.json")))
+            num_parts = len(list(output.glob("*-assemble/*.json")))
             num_shards = num_shards or len(list(output.glob("00-articles/*.json"))) if num_parts else None
             if num_shards and num_parts >= max(1, kill * num_shards // (kills + 1)):
                 break
@@ -119,7 +119,7 @@ def killed_build(articles: Path, output: Path, engine: str, kills: int) -> tuple
         if (output / "manifest.json").exists() or (output / "tables").exists():
             raise SystemExit("A killed build left tables.")
         made.append(num_parts)
-    return measured_build(articles, output, engine), made
+    return measured_build(articles, output, settings), made
 
 
 def main() -> None:
@@ -130,17 +130,19 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000])
     parser.add_argument("--kills", type=int, default=3)
     parser.add_argument("--engine", choices=("local", "ray"), default="local")
+    parser.add_argument("--shard_size", type=int, default=200)
     args = parser.parse_args()
+    settings = ["--engine", args.engine, "--shard_size", str(args.shard_size)]
     originals = find_originals(args.data)
     builds, work = {}, Path(tempfile.mkdtemp(prefix="kg-pipeline-"))
     try:
         for size in args.sizes:
             num_bytes = make_corpus(originals, work / f"articles-{size}", size)
-            result = measured_build(work / f"articles-{size}", work / f"build-{size}", args.engine)
+            result = measured_build(work / f"articles-{size}", work / f"build-{size}", settings)
             builds[size] = {"articles": size, "corpus_mb": num_bytes / 1e6, **result}
             print(json.dumps(builds[size]), flush=True)
         largest = max(args.sizes)
-        resumed, made = killed_build(work / f"articles-{largest}", work / "build-killed", args.engine, args.kills)
+        resumed, made = killed_build(work / f"articles-{largest}", work / "build-killed", settings, args.kills)
     finally:
         shutil.rmtree(work)
     per_article = {size: build["cpu_seconds"] / size for size, build in builds.items()}
@@ -156,6 +158,7 @@ def main() -> None:
             "same_tables": resumed["tables"] == builds[largest]["tables"],
         },
         "engine": args.engine,
+        "shard_size": args.shard_size,
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores",
         "date": date.today().isoformat(),
     }
