@@ -9,36 +9,41 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from phenolip.datasets_scripts.sources import GROUP_COLUMNS
+
 METADATA_FILES = ("metadata.jsonl", "metadata.csv")
 NAMES = ("row_id", "id", "file_name", "image_path")  # columns that can name a row
 MAX_VALUES = 30  # a column of more says who a row is, not of which kind it is
-RESERVED = {"caption", "text", "phenotypes", "hpo_ids", "findings", "sha256", "split", "group_id", *NAMES}
+RESERVED = {"caption", "text", "phenotypes", "hpo_ids", "findings", "sha256", "split", *GROUP_COLUMNS, *NAMES}
 
 
 def metadata_columns(data: str | Path | None, row_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Columns of 2 to 30 different short values, for the given rows.
 
     Read from a folder's metadata.jsonl or metadata.csv, or from a .jsonl, .csv or .parquet file; rows are told by
-    `row_ids` as `load_pairs` gives them, an id or the name of the image file. Other forms of data give none, as does a
-    file that does not name every row exactly once.
+    `row_ids` as `load_pairs` gives them, an id or the name of the image file, in the order of the file. Other forms of
+    data give none, as does a file in which a row is not found.
 
     Args:
         data: The data as given to `load_pairs`.
         row_ids: The rows that are evaluated.
     """
     path = _metadata_file(data)
-    records = _records(path) if path is not None else []
-    by_name: dict[str, Mapping[str, Any]] = {}
-    wanted = set(row_ids)
-    for record in records:
-        for name in _row_names(record) & wanted:
-            if by_name.setdefault(name, record) is not record:
-                return {}
-    if not wanted or wanted - by_name.keys():
-        return {}
+    records = _aligned(_records(path) if path is not None else [], row_ids)
     columns = dict.fromkeys(key for record in records for key in record if key not in RESERVED)
-    found = {key: tuple(_text(by_name[name].get(key)) for name in row_ids) for key in columns}
+    found = {key: tuple(_text(record.get(key)) for record in records) for key in columns}
     return {key: values for key, values in found.items() if 2 <= len(set(values) - {""}) <= MAX_VALUES}
+
+
+def _aligned(records: Sequence[Mapping[str, Any]], row_ids: Sequence[str]) -> list[Mapping[str, Any]]:
+    """The record of each row: rows keep the order of the file, from which unusable ones are missing."""
+    rest, found = iter(records), []
+    for row_id in row_ids:
+        record = next((record for record in rest if row_id in _row_names(record)), None)
+        if record is None:
+            return []
+        found.append(record)
+    return found
 
 
 def _metadata_file(data: str | Path | None) -> Path | None:
