@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+from transformers import AutoImageProcessor, AutoModel, AutoTokenizer, SiglipTokenizer
 
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.inference.adapters.registry import TRANSFORMERS, load_model
@@ -85,6 +85,31 @@ def test_description_holds_what_decides_the_numbers(model_dirs, pictures, family
     assert settings["resample"] in ("bilinear", "bicubic") or family == "align"
     assert found["tokenizer"]["vocab_size"] == len(encoder.tokenizer)
     assert found["tokenizer"]["padding"] == ("context length" if "siglip" in family else "longest of the batch")
+
+
+def test_siglip_with_a_tokenizer_of_sentencepiece(model_dirs, tmp_path, encoders):
+    """As the checkpoints of SigLIP have it: lower case, no punctuation, padded with the end token, no mask."""
+    sentencepiece = pytest.importorskip("sentencepiece")
+    folder = copy(model_dirs["siglip"], tmp_path)
+    lines = [f"the {word} of a lens and low set ears" for word in ("cataract", "image", "finger")] * 20
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines), model_prefix=str(tmp_path / "spiece"), vocab_size=24, pad_id=0, eos_id=1,
+        unk_id=2, bos_id=-1, minloglevel=2,
+    )  # fmt: skip
+    (folder / "tokenizer.json").unlink()
+    special = {"pad_token": "</s>", "eos_token": "</s>", "unk_token": "<unk>", "model_max_length": 24}
+    tokenizer = SiglipTokenizer(vocab_file=str(tmp_path / "spiece.model"), **special)
+    tokenizer.save_pretrained(folder)
+    encoder = load_model(folder, "cpu")
+    assert type(encoder.tokenizer).__name__ == "SiglipTokenizer"
+    ids = torch.full((1, 24), 1)
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "spiece.model")).encode("the cataract")
+    ids[0, : len(pieces)] = torch.tensor(pieces)
+    with torch.no_grad():
+        expected = encoder.model.get_text_features(input_ids=ids).pooler_output[0].numpy()
+    embeds = encoder.encode_texts(["The, Cataract!", "the cataract", "low set ears " * 20])
+    np.testing.assert_allclose(embeds[:2], np.tile(expected / np.linalg.norm(expected), (2, 1)), atol=1e-6)
+    assert (encoder.counts.num_texts, encoder.counts.num_truncated) == (3, 1)
 
 
 def test_a_text_of_exactly_the_context_is_not_cut(encoders):

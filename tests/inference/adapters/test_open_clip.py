@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.numpy import load_file
-from transformers import AutoTokenizer, CLIPConfig, CLIPModel
+from transformers import AutoTokenizer, BertConfig, CLIPConfig, CLIPModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from phenolip.cli import main
@@ -199,6 +199,41 @@ def test_open_clips_own_tokenizer_is_counted(tmp_path):
     encoder.encode_texts(["a cat of the six", "a cat of the six words long"])  # one word, one token
     assert (encoder.counts.num_texts, encoder.counts.num_truncated) == (2, 1)
     assert encoder.describe()["tokenizer"]["vocab_size"] == 49408
+
+
+@needs_open_clip
+@pytest.mark.slow
+def test_a_tower_of_timm_and_one_of_transformers(tmp_path):
+    """The architecture of BiomedCLIP: a ViT of timm, a BERT of transformers, a tokenizer beside the weights."""
+    import open_clip
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+    from safetensors.torch import save_file
+
+    bert = tmp_path / "bert"
+    BertConfig(vocab_size=80, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
+               max_position_embeddings=24, pad_token_id=0).save_pretrained(bert)  # fmt: skip
+    text = {"hf_model_name": str(bert), "hf_tokenizer_name": "anything", "hf_proj_type": "mlp",
+            "hf_pooler_type": "cls_last_hidden_state_pooler", "context_length": 24}  # fmt: skip
+    vision = {"timm_model_name": "test_vit", "timm_pool": "", "timm_proj": "linear", "image_size": 160}
+    config = {"model_cfg": {"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}}
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).write_bytes((FIXTURES / "clip" / name).read_bytes())
+    source = f"local-dir:{folder}"
+    model = open_clip.create_model(source, load_weights=False, pretrained_text=False).eval()
+    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+    save_file(weights, folder / "open_clip_model.safetensors")
+    with torch.inference_mode():
+        tokens = open_clip.get_tokenizer(source)(TEXTS)
+        transform = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
+        pixels = torch.stack([transform(picture) for picture in pictures("clip")])
+        images, texts = model.encode_image(pixels, normalize=True), model.encode_text(tokens, normalize=True)
+    encoder = load_model(folder, "cpu")
+    np.testing.assert_allclose(encoder.encode_images(pictures("clip"), batch_size=3), images, atol=1e-6)
+    np.testing.assert_allclose(encoder.encode_texts(TEXTS, batch_size=2), texts, atol=1e-6)
+    assert encoder.counts.num_truncated == 1 and encoder.describe()["image_size"] == [160, 160]
 
 
 @needs_open_clip
