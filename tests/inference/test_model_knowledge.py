@@ -1,6 +1,7 @@
 """A model's knowledge book gives its candidates the texts of its training; without one, nothing changes."""
 
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from phenolip.inference.model_knowledge import candidate_texts, finding_text, mo
 from phenolip.inference.predict import PhenotypePredictor
 from phenolip.ontology.build_knowledge import build_knowledge_book
 from phenolip.ontology.knowledge_file import write_knowledge
+from phenolip.train.finding_texts import finding_writer, load_book
 
 CATARACT = "HP:0000518"
 
@@ -43,6 +45,22 @@ def test_findings_of_an_image(trained):
     encoder.prompt_template = "an image of a patient who has {} in the eye"
     text = finding_text(encoder, "cataract", severity="mild", location="left")
     assert text == "mild left Cataract"  # with the prompt around it, no explanation fits
+
+
+def test_training_and_inference_write_one_text(tiny_model_dir, diamond, tmp_path):
+    arguments = SimpleNamespace(knowledge="hpo", knowledge_file=None, fine_grained=True)
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model_dir, folder)
+    book = load_book(diamond, arguments)
+    write_knowledge(book, folder)
+    encoder = Encoder.from_pretrained(folder, "cpu")
+    write = finding_writer(book, arguments, encoder.tokenizer, encoder.tokenizer.model_max_length)
+    for entry in book.entries.values():
+        for severity, location in ((None, None), ("mild", "left"), ("mild to moderate", None)):
+            finding = {"category": entry.name, "hpo_id": entry.id, "severity": severity, "location": location}
+            assert write(finding) == finding_text(
+                encoder, entry.name, hpo_id=entry.id, severity=severity, location=location
+            )
 
 
 def test_without_a_book_candidates_are_names(tiny_model_dir):

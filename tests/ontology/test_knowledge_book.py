@@ -1,5 +1,6 @@
 """The book: order of sources, provenance, overlays by id and by name, synonyms by chance, and its texts."""
 
+import json
 import logging
 
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 from phenolip.exceptions import ConfigurationError, UnknownTermError
 from phenolip.ontology import PhenotypeOntology, PhenotypeTerm, Synonym, is_held_out
 from phenolip.ontology.build_knowledge import build_knowledge_book
+from phenolip.ontology.finding_template import TEMPLATE_VERSION
 from phenolip.ontology.knowledge_book import SOURCES, Explanation, KnowledgeBook, KnowledgeEntry
+from phenolip.ontology.knowledge_file import read_knowledge, write_knowledge
 
 ROOT = PhenotypeTerm("HP:0000118", "Phenotypic abnormality")
 EFFUSION = "HP:0002202"
@@ -139,9 +142,18 @@ def test_the_book_agrees_with_the_ontology_on_names(hpo, whole):
 
 def test_coverage_of_the_release(whole):
     coverage = whole.coverage()
-    assert sum(coverage.values()) - coverage["curated"] == 18_387 - 496
-    assert coverage["curated"] == 528 and coverage["user"] == 0
+    assert sum(coverage.values()) - coverage["curated"] == 18_387 - 520
+    assert coverage["curated"] == 553 and coverage["user"] == 0
     assert coverage["hpo_def"] > 15_300 and coverage["name_only"] < 750
+
+
+def test_the_file_of_the_whole_release(whole, tmp_path):
+    path = write_knowledge(whole, tmp_path)
+    assert path.stat().st_size < 6_000_000
+    read, keys = read_knowledge(path), list(whole.entries)[::23]
+    assert [read.prompt(key) for key in keys] == [whole.prompt(key) for key in keys]
+    stored = json.loads(path.read_text())
+    assert stored["hpo_release"] == "2025-01-16" and stored["template_version"] == TEMPLATE_VERSION
 
 
 def test_max_words_cuts_at_a_sentence():
