@@ -149,11 +149,11 @@ class MeanPooledText(nn.Module):
 
     def __init__(self, tower: nn.Module) -> None:
         super().__init__()
-        self.tower = tower
+        self.averaged = tower  # not `tower`: the store of features knows models by the names of their weights
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> dict[str, torch.Tensor]:
         """Shapes: input_ids and attention_mask (n, L); returns text_embeds (n, D)."""
-        hidden = self.tower(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        hidden = self.averaged(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         weight = attention_mask[:, :, None].to(hidden.dtype)
         pooled = (hidden * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
         return {"text_embeds": nn.functional.normalize(pooled, dim=-1)}
