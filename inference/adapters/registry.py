@@ -14,6 +14,7 @@ from phenolip.inference.adapters.base import DualEncoder
 from phenolip.inference.adapters.chinese_clip import ChineseClipEncoder
 from phenolip.inference.adapters.clip import ClipEncoder
 from phenolip.inference.adapters.files import read_json
+from phenolip.inference.adapters.metaclip_2 import MetaClip2Encoder
 from phenolip.inference.adapters.open_clip import OPEN_CLIP_CONFIG, OpenClipEncoder
 from phenolip.inference.adapters.siglip import SiglipEncoder
 from phenolip.inference.adapters.siglip2 import Siglip2Encoder
@@ -30,6 +31,7 @@ TRANSFORMERS: tuple[type[TransformersEncoder], ...] = (
     ChineseClipEncoder,
     AltClipEncoder,
     AlignEncoder,
+    MetaClip2Encoder,
 )
 ADAPTERS: dict[str, type[DualEncoder]] = {adapter.family: adapter for adapter in (*TRANSFORMERS, OpenClipEncoder)}
 FAMILIES = (OURS, TEXT, *ADAPTERS)

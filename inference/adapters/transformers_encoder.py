@@ -66,6 +66,11 @@ class TransformersEncoder(DualEncoder):
             raise
         except (OSError, ValueError, TypeError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
             raise ConfigurationError(f"`model` {path} cannot be loaded: {first_line(error)}.") from error
+        if tokenizer.pad_token_id is None or tokenizer.model_max_length < 1:
+            raise ConfigurationError(
+                f"`model` {path} must have a tokenizer with a padding token and a limit of at least 1, got "
+                f"{tokenizer.pad_token!r} and {tokenizer.model_max_length}."
+            )
         return cls(model.to(device), tokenizer, images, name=str(path), weights=file_hashes(files))
 
     @property
@@ -94,6 +99,11 @@ class TransformersEncoder(DualEncoder):
         inputs = self.tokenizer(
             texts, padding=padding, truncation=True, max_length=self.context_length, return_tensors="pt"
         )
+        highest, known = int(inputs["input_ids"].max()), self.model.config.text_config.vocab_size
+        if highest >= known:  # on a GPU this would end the process
+            raise ConfigurationError(
+                f"`model` {self.name} must know the tokens of its tokenizer, got token {highest}, and knows {known}."
+            )
         fields = {name: inputs[name].to(self.device) for name in self.text_fields}
         return self.model.get_text_features(**fields).pooler_output
 

@@ -16,6 +16,8 @@ from transformers import (
     ChineseCLIPModel,
     CLIPConfig,
     CLIPModel,
+    MetaClip2Config,
+    MetaClip2Model,
     PreTrainedTokenizerFast,
     Siglip2Config,
     Siglip2Model,
@@ -55,6 +57,10 @@ def _clip():
     return CLIPModel(CLIPConfig(text_config={**TEXT, **IDS}, vision_config=VISION, projection_dim=16))
 
 
+def _metaclip_2():
+    return MetaClip2Model(MetaClip2Config(text_config={**TEXT, **IDS}, vision_config=VISION, projection_dim=16))
+
+
 def _siglip():
     return SiglipModel(SiglipConfig(text_config={**TEXT, **IDS, "projection_size": 32}, vision_config=VISION))
 
@@ -89,6 +95,7 @@ BUILDERS = {
     "siglip2": (_siglip2, lambda: Siglip2ImageProcessorPil(patch_size=8, max_num_patches=16)),
     "chinese_clip": (_chinese_clip, lambda: CLIPImageProcessorPil(size=SIZE, crop_size=SIZE)),
     "altclip": (_altclip, lambda: CLIPImageProcessorPil(size=SIZE, crop_size=SIZE)),
+    "metaclip_2": (_metaclip_2, lambda: CLIPImageProcessorPil(size=SIZE, crop_size=SIZE)),
     "align": (_align, lambda: EfficientNetImageProcessorPil(size=SIZE)),
 }
 

@@ -204,6 +204,19 @@ def test_missing_files_are_one_sentence(model_dirs, tmp_path, lacking):
         load_model(folder, "cpu")
 
 
+def test_tokenizers_that_do_not_fit_are_refused(model_dirs, tmp_path):
+    folder = copy(model_dirs["clip"], tmp_path)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    for change in ({"pad_token": None}, {"model_max_length": 0}):
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings | change))
+        with pytest.raises(ConfigurationError, match="a padding token and a limit of at least 1"):
+            load_model(folder, "cpu")
+    encoder = load_model(model_dirs["clip"], "cpu")
+    encoder.tokenizer.add_tokens([f"token{number}" for number in range(90)])
+    with pytest.raises(ConfigurationError, match="got token 165, and knows 128"):
+        encoder.encode_texts(["token89"])
+
+
 def test_code_of_a_folder_is_not_run(model_dirs, tmp_path, monkeypatch, pictures, encoders):
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("a question was asked"))
     folder = copy(model_dirs["clip"], tmp_path, auto_map={"AutoModel": "evil.Evil", "AutoConfig": "evil.Evil"})
