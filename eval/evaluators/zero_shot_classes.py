@@ -104,7 +104,6 @@ class _Scorer:
             return
         validation = splits.validation
         self.thresholds = threshold_metrics(scores, self.test.labels, validation=(fitting, validation.labels))
-        self.fit = (fitting, validation.labels)
         if validation.exclusive:
             self.temperature = fit_temperature(logit_scale * fitting, validation.codes)
         if normal is not None:
@@ -150,7 +149,7 @@ class _Scorer:
             values["top1"] = float((scores.argmax(axis=1) == codes).mean())
             values["macro_recall"], values["macro_f1"] = macro(decided.recall), macro(decided.f1)
         if self.thresholds is not None:
-            values |= threshold_metrics(scores, labels, validation=self.fit).macro()
+            values |= threshold_metrics(scores, labels, thresholds=self.thresholds.threshold).macro()
         values |= threshold_metrics(scores, labels, fit_on="test").macro()
         if self.test.exclusive:
             values |= self.calibration(scores, codes)

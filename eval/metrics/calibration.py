@@ -53,16 +53,7 @@ def reliability_table(
         DataError: There is no prediction, or a confidence outside 0 to 1.
     """
     confidences, correct = _check_confidences(confidences, correct)
-    if num_bins < 1:
-        raise ConfigurationError(f"`num_bins` must be at least 1, got {num_bins}.")
-    if binning == "equal_width":
-        codes = np.clip(np.ceil(confidences * num_bins).astype(int) - 1, 0, num_bins - 1)
-    elif binning == "equal_mass":
-        _, ties, counts = np.unique(confidences, return_inverse=True, return_counts=True)
-        middles = (np.cumsum(counts) - counts / 2)[ties]  # middle of each tie, so that order decides nothing
-        codes = np.minimum((middles * num_bins / len(confidences)).astype(int), num_bins - 1)
-    else:
-        raise ConfigurationError(f"`binning` must be 'equal_width' or 'equal_mass', got {binning!r}.")
+    codes = _bins(confidences, binning, num_bins)
     rows = []
     for code in np.unique(codes):
         inside = codes == code
@@ -84,9 +75,9 @@ def expected_calibration_error(
         >>> round(expected_calibration_error([0.9, 0.9, 0.6, 0.6], [1, 1, 1, 0]), 4)
         0.1
     """
-    rows = reliability_table(confidences, correct, binning=binning, num_bins=num_bins)
-    total = sum(row.n for row in rows)
-    return float(sum(row.n * abs(row.confidence - row.accuracy) for row in rows) / total)
+    confidences, correct = _check_confidences(confidences, correct)
+    gaps = np.bincount(_bins(confidences, binning, num_bins), weights=confidences - correct)
+    return float(np.abs(gaps).sum() / len(confidences))
 
 
 def brier_score(probabilities: NDArray, labels: NDArray) -> float:
@@ -168,6 +159,19 @@ def wilson_interval(hits: int, n: int) -> tuple[float, float]:
     middle = (share + square / 2) / (1 + square)
     half = _Z95 * np.sqrt(share * (1 - share) / n + square / (4 * n)) / (1 + square)
     return float(max(0.0, middle - half)), float(min(1.0, middle + half))
+
+
+def _bins(confidences: NDArray, binning: Binning, num_bins: int) -> NDArray:
+    """(N,) number of the bin of each confidence."""
+    if num_bins < 1:
+        raise ConfigurationError(f"`num_bins` must be at least 1, got {num_bins}.")
+    if binning == "equal_width":
+        return np.clip(np.ceil(confidences * num_bins).astype(int) - 1, 0, num_bins - 1)
+    if binning == "equal_mass":
+        _, ties, counts = np.unique(confidences, return_inverse=True, return_counts=True)
+        middles = (np.cumsum(counts) - counts / 2)[ties]  # middle of each tie, so that order decides nothing
+        return np.minimum((middles * num_bins / len(confidences)).astype(int), num_bins - 1)
+    raise ConfigurationError(f"`binning` must be 'equal_width' or 'equal_mass', got {binning!r}.")
 
 
 def _log_softmax(logits: NDArray) -> NDArray:

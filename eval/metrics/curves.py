@@ -20,10 +20,15 @@ def auroc(scores: NDArray, labels: NDArray) -> float:
     num_negative = len(labels) - num_positive
     if not num_positive or not num_negative:
         return float("nan")
-    _, codes, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[codes]  # mean rank of each tie, from 1
-    above = ranks[labels].sum() - num_positive * (num_positive + 1) / 2
-    return float(above / (num_positive * num_negative))
+    return roc_area(*cumulative_counts(scores, labels)[1:])
+
+
+def roc_area(true_positives: NDArray, predicted: NDArray) -> float:
+    """Area under straight lines between the points that `cumulative_counts` gives; both kinds must occur."""
+    false_positives = predicted - true_positives
+    heights = 2 * true_positives - np.diff(true_positives, prepend=0)  # twice the mean of each line's two ends
+    area = (np.diff(false_positives, prepend=0) * heights).sum()
+    return float(area / (2 * true_positives[-1] * false_positives[-1]))
 
 
 def average_precision(scores: NDArray, labels: NDArray) -> float:
@@ -36,12 +41,15 @@ def average_precision(scores: NDArray, labels: NDArray) -> float:
         0.8333
     """
     scores, labels = check_scores(scores, labels)
-    num_positive = int(labels.sum())
-    if not num_positive:
+    if not labels.any():
         return float("nan")
-    _, true_positives, predicted = cumulative_counts(scores, labels)
+    return step_area(*cumulative_counts(scores, labels)[1:])
+
+
+def step_area(true_positives: NDArray, predicted: NDArray) -> float:
+    """Mean precision where recall rises, of the points that `cumulative_counts` gives; a positive must occur."""
     gained = np.diff(true_positives, prepend=0)
-    return float((gained * true_positives / predicted).sum() / num_positive)
+    return float((gained * true_positives / predicted).sum() / true_positives[-1])
 
 
 def precision_at_k(scores: NDArray, labels: NDArray, k: int) -> float:
@@ -54,10 +62,14 @@ def precision_at_k(scores: NDArray, labels: NDArray, k: int) -> float:
         0.75
     """
     scores, labels = check_scores(scores, labels)
-    k = min(k, len(scores))
-    if not k:
+    if not len(scores) or not k:
         return float("nan")
-    _, true_positives, predicted = cumulative_counts(scores, labels)
+    return top_precision(*cumulative_counts(scores, labels)[1:], k)
+
+
+def top_precision(true_positives: NDArray, predicted: NDArray, k: int) -> float:
+    """Expected share of positives among the first k, of the points that `cumulative_counts` gives."""
+    k = min(k, int(predicted[-1]))
     tie = int(np.searchsorted(predicted, k))  # the run of equal scores that the k-th belongs to
     before, hits_before = (predicted[tie - 1], true_positives[tie - 1]) if tie else (0, 0)
     share = (true_positives[tie] - hits_before) / (predicted[tie] - before)
@@ -87,6 +99,6 @@ def check_scores(scores: NDArray, labels: NDArray) -> tuple[NDArray, NDArray]:
         raise DataError(f"`scores` and `labels` must be two rows of one length, got {scores.shape}, {labels.shape}.")
     if not np.isfinite(scores).all():
         raise DataError(f"`scores` must be finite, got {int((~np.isfinite(scores)).sum())} that are not.")
-    if not np.isin(labels, (0, 1)).all():
+    if not ((labels == 0) | (labels == 1)).all():
         raise DataError("`labels` must be 0 or 1 once uncertain ones are masked.")
     return scores, labels.astype(bool)

@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from phenolip.eval.metrics.bootstrap import NUM_RESAMPLES, QUANTILES
 from phenolip.exceptions import DataError
 
-_MIN_RESAMPLES = 200
+_MIN_RESAMPLES, _MAX_RESAMPLES = 200, NUM_RESAMPLES
 _WORK = 10_000_000  # images times classes times resamples that are affordable: about 20 seconds of one core
 
 
 def num_resamples_for(num_items: int, num_columns: int) -> int:
     """1,000 resamples, fewer for large tables, where an interval is narrow, down to 200."""
-    return int(np.clip(_WORK // max(1, num_items * num_columns), _MIN_RESAMPLES, NUM_RESAMPLES))
+    return int(np.clip(_WORK // max(1, num_items * num_columns), _MIN_RESAMPLES, _MAX_RESAMPLES))
 
 
 def grouped_intervals(

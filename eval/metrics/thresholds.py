@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from phenolip.eval.metrics.curves import auroc, average_precision, check_scores, cumulative_counts, precision_at_k
+from phenolip.eval.metrics.curves import check_scores, cumulative_counts, roc_area, step_area, top_precision
 from phenolip.exceptions import ConfigurationError, DataError
 
 ORACLE = "oracle"  # in the name of every number whose threshold was fitted on the data that it scores
@@ -74,6 +74,7 @@ def threshold_metrics(
     *,
     validation: tuple[NDArray, NDArray] | None = None,
     validation_mask: NDArray | None = None,
+    thresholds: NDArray | None = None,
     ks: Sequence[int] = CUTOFFS,
 ) -> ThresholdMetrics:
     """F1 and accuracy at the threshold of maximal F1, and areas that need none, class by class.
@@ -85,6 +86,7 @@ def threshold_metrics(
         fit_on: "val" fits thresholds on `validation`; "test" on what is scored, for comparison with published tables.
         validation: Scores (V, C) and labels (V, C) of other images.
         validation_mask: (V, C) False where a label of these is uncertain.
+        thresholds: (C,) thresholds that were fitted on `validation` before, for a bootstrap, instead of it.
         ks: Cutoffs of precision among the highest scores.
 
     Raises:
@@ -98,32 +100,35 @@ def threshold_metrics(
     """
     if fit_on not in ("test", "val"):
         raise ConfigurationError(f"`fit_on` must be 'test' or 'val', got {fit_on!r}.")
-    if fit_on == "val" and validation is None:
+    if fit_on == "val" and validation is None and thresholds is None:
         raise ConfigurationError("`validation` must be given where `fit_on` is 'val', got none.")
     scores, labels, known = _table(scores, labels, mask)
-    fit_scores, fit_labels, fit_known = (
-        (scores, labels, known) if fit_on == "test" else _table(*validation, validation_mask)
-    )
-    if fit_scores.shape[1] != scores.shape[1]:
-        raise DataError(f"`validation` must have {scores.shape[1]} classes, got {fit_scores.shape[1]}.")
+    if thresholds is None or fit_on == "test":
+        fit = (scores, labels, known) if fit_on == "test" else _table(*validation, validation_mask)
+        thresholds, reasons = _fit_thresholds(*fit)
+    else:
+        reasons = ["" if np.isfinite(threshold) else "no threshold" for threshold in thresholds]
+    if len(thresholds) != scores.shape[1]:
+        raise DataError(f"`validation` must have {scores.shape[1]} classes, got {len(thresholds)}.")
     num_classes = scores.shape[1]
     values = {name: np.full(num_classes, np.nan) for name in _PER_CLASS}
     precision_at = {k: np.full(num_classes, np.nan) for k in ks}
     excluded: dict[int, str] = {}
     for column in range(num_classes):
-        rows, fit_rows = known[:, column], fit_known[:, column]
+        rows = known[:, column]
         column_scores, column_labels = scores[rows, column], labels[rows, column]
-        reason = _missing(column_labels, "") or _missing(fit_labels[fit_rows, column], " in validation")
+        reason = _missing(column_labels, "") or reasons[column]
         if reason:
             excluded[column] = reason
             continue
-        threshold = best_threshold(fit_scores[fit_rows, column], fit_labels[fit_rows, column])
+        threshold = float(thresholds[column])
         f1, accuracy = decide(column_scores, column_labels, threshold)
-        areas = (auroc(column_scores, column_labels), average_precision(column_scores, column_labels))
+        _, *counts = cumulative_counts(column_scores, column_labels == 1)
+        areas = (roc_area(*counts), step_area(*counts))
         for name, value in zip(_PER_CLASS, (f1, accuracy, threshold, *areas), strict=True):
             values[name][column] = value
         for k in ks:
-            precision_at[k][column] = precision_at_k(column_scores, column_labels, k)
+            precision_at[k][column] = top_precision(*counts, k)
     return ThresholdMetrics(
         fit_on=fit_on,
         precision_at=precision_at,
@@ -163,6 +168,17 @@ def decide(scores: NDArray, labels: NDArray, threshold: float) -> tuple[float, f
     return f1, float((predicted == labels).mean())
 
 
+def _fit_thresholds(scores: NDArray, labels: NDArray, known: NDArray) -> tuple[NDArray, list[str]]:
+    """(C,) thresholds, NaN where there is none, and why."""
+    thresholds, reasons = np.full(scores.shape[1], np.nan), []
+    for column in range(scores.shape[1]):
+        rows = known[:, column]
+        reasons.append(_missing(labels[rows, column], " in validation"))
+        if not reasons[-1]:
+            thresholds[column] = best_threshold(scores[rows, column], labels[rows, column])
+    return thresholds, reasons
+
+
 def _table(scores: NDArray, labels: NDArray, mask: NDArray | None) -> tuple[NDArray, NDArray, NDArray]:
     scores, labels = np.asarray(scores, np.float64), np.asarray(labels)
     known = labels >= 0 if mask is None else np.asarray(mask, bool) & (labels >= 0)
@@ -174,7 +190,7 @@ def _table(scores: NDArray, labels: NDArray, mask: NDArray | None) -> tuple[NDAr
     return scores, labels, known
 
 
-def _missing(labels: NDArray, where: str) -> str | None:
+def _missing(labels: NDArray, where: str) -> str:
     if not (labels == 1).any():
         return f"no positive{where}"
-    return None if (labels == 0).any() else f"no negative{where}"
+    return "" if (labels == 0).any() else f"no negative{where}"
