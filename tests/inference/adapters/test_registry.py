@@ -39,35 +39,40 @@ def evaluate(model, pairs, output):
     return main([*arguments, "--hpo", str(pairs / "hp.obo"), "--device", "cpu"])
 
 
-def test_two_families_and_ours_in_one_table(model_dirs, tiny_model_dir, pairs, tmp_path, capsys):
+@pytest.fixture(scope="module")
+def runs(model_dirs, tiny_model_dir, pairs, tmp_path_factory):
+    """Name of a model -> output folder of its evaluation."""
     models = {"clip": f"clip:{model_dirs['clip']}", "siglip": model_dirs["siglip"], "ours": tiny_model_dir}
+    folder = tmp_path_factory.mktemp("runs")
     for name, model in models.items():
-        assert evaluate(model, pairs, tmp_path / name) == 0, capsys.readouterr().err
-    runs = [str(tmp_path / name) for name in models]
-    capsys.readouterr()
-    assert main(["compare", *runs, "--output", str(tmp_path / "table.json")]) == 0
+        assert evaluate(model, pairs, folder / name) == 0
+    return {name: folder / name for name in models}
+
+
+def test_two_families_and_ours_in_one_table(runs, tmp_path, capsys):
+    folders = list(map(str, runs.values()))
+    assert main(["compare", *folders, "--output", str(tmp_path / "table.json")]) == 0
     printed = capsys.readouterr().out
-    assert all(run in printed for run in runs)
+    assert all(folder in printed for folder in folders)
     table = json.loads((tmp_path / "table.json").read_text())
     assert len(table["rows"]) == 3
     for name, family in (("clip", "clip"), ("siglip", "siglip"), ("ours", "phenolip")):
-        found = json.loads((tmp_path / name / "results.json").read_text())
+        found = json.loads((runs[name] / "results.json").read_text())
         assert found["encoder"]["family"] == family and found["n"] == 9
         assert set(found["encoder"]) >= {
             "context_length", "image_size", "preprocessing", "tokenizer", "dtype", "num_parameters", "weights_sha256",
             "num_texts", "num_texts_truncated",
         }  # fmt: skip
         assert len(found["encoder"]["weights_sha256"]["model.safetensors"]) == 64
-    clip, ours = (json.loads((tmp_path / name / "results.json").read_text())["encoder"] for name in ("clip", "ours"))
+    clip, ours = (json.loads((runs[name] / "results.json").read_text())["encoder"] for name in ("clip", "ours"))
     assert clip["num_texts_truncated"] > 0 and ours["num_texts_truncated"] == 0  # 24 letters against 64
     assert clip["num_texts"] == ours["num_texts"]
 
 
-def test_metrics_of_a_run_follow_from_the_logits_of_transformers(model_dirs, pairs, tmp_path):
+def test_metrics_of_a_run_follow_from_the_logits_of_transformers(model_dirs, pairs, runs):
     from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
     folder = model_dirs["clip"]
-    assert evaluate(folder, pairs, tmp_path) == 0
     rows = [json.loads(line) for line in (pairs / "metadata.jsonl").read_text().splitlines()]
     images = [Image.open(pairs / row["file_name"]) for row in rows]
     pixels = AutoImageProcessor.from_pretrained(folder, backend="pil")(images=images, return_tensors="pt")
@@ -76,7 +81,7 @@ def test_metrics_of_a_run_follow_from_the_logits_of_transformers(model_dirs, pai
     )
     logits = AutoModel.from_pretrained(folder).eval()(**pixels, **texts).logits_per_image.detach().numpy()
     ranks = (logits > np.diag(logits)[:, None]).sum(axis=1)
-    metrics = json.loads((tmp_path / "results.json").read_text())["metrics"]
+    metrics = json.loads((runs["clip"] / "results.json").read_text())["metrics"]
     for k in (1, 5):
         assert metrics[f"i2t_hit_at_{k}"]["value"] == pytest.approx((ranks < k).mean())
 
