@@ -11,7 +11,17 @@ from phenolip.eval.run import SCALED, evaluate
 from phenolip.eval.tasks.registry import list_tasks
 
 HELP = "measure a model on a task and write a report"
-_SHOWN_IN_PERCENT = ("_hit_at_", "_recall_at_", "zero_shot_", "_auc", "probe_")
+_SHOWN_IN_PERCENT = (
+    "_hit_at_",
+    "_recall_at_",
+    "zero_shot_",
+    "_auc",
+    "probe_",
+    "_precision",
+    "_ndcg",
+    "_reciprocal_rank",
+)
+_AS_IT_IS = ("_depth", "_median_rank")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -114,11 +124,11 @@ def _table(results: dict[str, Any]) -> str:
     width = max(36, *map(len, results["metrics"]))
     lines = [f"{'metric':{width}s} {'value':>7s}  {'95 % interval':>15s}  {'chance':>6s}  {'n':>7s}"]
     for name, metric in results["metrics"].items():
-        in_percent = any(part in name for part in _SHOWN_IN_PERCENT)
+        in_percent = any(part in name for part in _SHOWN_IN_PERCENT) and not any(part in name for part in _AS_IT_IS)
         value, low, high = (_text(number, in_percent) for number in (metric["value"], *metric["ci95"]))
         chance = _text(results["chance"].get(name), in_percent)
         lines.append(f"{name:{width}s} {value:>7s}  {low:>6s} – {high:>6s}  {chance:>6s}  {metric['n']:7,d}")
-    lines.append("Rates are in percent, correlations from -1 to 1.")
+    lines.append("Rates are in percent, correlations from -1 to 1, ranks and depths as they are.")
     return "\n".join(lines) + "\n"
 
 
