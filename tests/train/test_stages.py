@@ -41,7 +41,7 @@ def test_stage1_leaves_a_model_its_record_and_the_measurement(knowledge_dir):
     assert embeds.shape == (2, 16)
     record = json.loads((knowledge_dir / "run.json").read_text())
     assert record["stage"] == "stage1" and record["hpo_release"] and record["packages"]["torch"]
-    measured = json.loads((knowledge_dir / "knowledge.json").read_text())["metrics"]
+    measured = json.loads((knowledge_dir / "knowledge_measured.json").read_text())["metrics"]
     assert set(measured["spearman_lin_uniform"]) == {"before", "after"}
 
 
