@@ -153,7 +153,9 @@ def main(argv: list[str] | None = None) -> None:
         write_run_record(output_dir, "stage1", settings, ontology, num_steps=loop.num_steps)
         if evaluator:
             after = evaluator(Encoder(trained, tokenizer=tokenizer))
-            write_json(output_dir / "knowledge_measured.json", _comparison(before, after, ontology, len(evaluator.term_ids)))
+            write_json(
+                output_dir / "knowledge_measured.json", _comparison(before, after, ontology, len(evaluator.term_ids))
+            )
             sys.stderr.write(_table(before, after))
 
 
