@@ -78,7 +78,7 @@ class FigureMaps:
         self.size = grey.shape[1], grey.shape[0]
         self._maps: tuple[SeparatorMaps, SeparatorMaps] = (
             make_maps(grey, self._page),
-            make_maps(np.ascontiguousarray(grey.T), self._page),
+            make_maps(grey.T, self._page),
         )
 
     def places(self, region: Region, axis: int, style: Style) -> Places | None:
