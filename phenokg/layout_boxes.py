@@ -23,6 +23,7 @@ _MAX_GROWTH = 0.35  # of the visible side: what a margin may add
 _MIN_SIDE_PX = 8
 _LABEL_DEPTH = 0.35  # how far into a part a label beside an image reaches
 _JUMP = 0.25  # of the share of ink where an image begins straight behind its label, within three lines
+_CRUMB_OF_FIGURE, _CRUMB_OF_MEDIAN = 0.02, 0.2  # areas below both are no images
 _LABEL_SHARE = 0.4  # of the side beside it that a label takes up
 
 
@@ -34,7 +35,21 @@ def boxes_of_parts(maps: FigureMaps, parts: Sequence[Part], cuts: Sequence[Cut])
     gutters = {cut.kind for cut in cuts if cut.kind != SEAM}
     seen = [found for found in (_visible(maps, part, gutters) for part in parts) if found is not None]
     boxes = [find_islands(maps, one[1]) or [_grown(one, seen)] for one in seen]
-    return [box for several in boxes for box in several] or [whole]
+    return without_crumbs([box for several in boxes for box in several], maps.size) or [whole]
+
+
+def without_crumbs(boxes: Sequence[PixelBox], size: tuple[int, int]) -> list[PixelBox]:
+    """The boxes but those that are tiny in a figure (width, height) and beside the others: words, legends, specks.
+
+    Example:
+        >>> without_crumbs([(0, 0, 90, 90), (90, 0, 180, 90), (0, 92, 20, 98)], (180, 100))
+        [(0, 0, 90, 90), (90, 0, 180, 90)]
+    """
+    areas = np.array([(right - left) * (bottom - top) for left, top, right, bottom in boxes])
+    if not len(areas):
+        return []
+    least = min(_CRUMB_OF_FIGURE * size[0] * size[1], _CRUMB_OF_MEDIAN * float(np.median(areas)))
+    return [box for box, area in zip(boxes, areas.tolist(), strict=True) if area >= least]
 
 
 _Visible = tuple[Part, Region, list[bool]]

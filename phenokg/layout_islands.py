@@ -13,6 +13,7 @@ from phenolip.phenokg.separator_features import MIN_PART_PX
 from phenolip.phenokg.separator_maps import COLOURS
 
 _STEP_PX = 2  # page is looked for in squares of this side: a gutter of three pixels still shows
+_COARSE = 4  # squares to a side of the first look
 _MIN_ISLANDS = 4  # fewer are always parted by a straight line
 _MIN_SIDE_PX = 4 * MIN_PART_PX  # of a region
 _MIN_AREA = 0.25  # of a region, as a share of the figure
@@ -38,6 +39,8 @@ def find_islands(maps: FigureMaps, region: Region) -> list[PixelBox]:
 
 
 def _islands(ink: NDArray[np.bool_]) -> list[PixelBox]:
+    if _is_one_whole(ink):
+        return []
     labels, _ = ndimage.label(ink)
     boxes: list[PixelBox] = []
     found = [(x.start, y.start, x.stop, y.stop) for y, x in ndimage.find_objects(labels)]
@@ -51,6 +54,24 @@ def _islands(ink: NDArray[np.bool_]) -> list[PixelBox]:
         boxes.append(box)
     covered = sum((box[2] - box[0]) * (box[3] - box[1]) for box in boxes)
     return boxes if len(boxes) >= _MIN_ISLANDS and covered >= ink.size / 2 else []
+
+
+def _is_one_whole(ink: NDArray[np.bool_]) -> bool:
+    """Whether a look at solid squares alone shows one island with no room for another beside it; several times faster.
+
+    False says nothing.
+    """
+    height, width = (side // _COARSE * _COARSE for side in ink.shape)
+    rows = np.logical_and.reduce([ink[row:height:_COARSE] for row in range(_COARSE)])
+    solid = np.logical_and.reduce([rows[:, column:width:_COARSE] for column in range(_COARSE)])
+    labels, _ = ndimage.label(solid)
+    room = MIN_PART_PX // _STEP_PX  # what is narrower is no island
+    return any(
+        side.start * _COARSE < room and length - side.stop * _COARSE < room and other.start * _COARSE < room
+        and other_length - other.stop * _COARSE < room
+        for side, other in ndimage.find_objects(labels)
+        for length, other_length in [ink.shape]
+    )  # fmt: skip
 
 
 def _is_inside(box: PixelBox, other: PixelBox) -> bool:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from phenolip.phenokg.layout_boxes import boxes_of_parts
+from phenolip.phenokg.layout_boxes import boxes_of_parts, without_crumbs
 from phenolip.phenokg.layout_cuts import Figure, FigureMaps, cut_figure, whole_figure
-from phenolip.phenokg.layout_islands import find_islands
+from phenolip.phenokg.layout_islands import _is_one_whole, _islands, find_islands
 from phenolip.phenokg.layout_subfigures import find_subfigures, load_detector
 from phenolip.phenokg.separator_features import Places, Style, find_places
 from phenolip.phenokg.separator_maps import BLOCK_PX, TRAITS, find_page_level, make_maps
@@ -252,3 +252,38 @@ def test_a_figure_looks_at_each_part_once():
     figure = Figure(FigureMaps(drawn(GRID, 255)))
     part = whole_figure(300, 260)
     assert figure.look_at(part)[1][0] is figure.look_at(part)[1][0]
+
+
+def test_a_first_look_at_solid_squares_never_changes_what_the_islands_are(monkeypatch):
+    rng = np.random.default_rng(0)
+    seen = []
+    for _ in range(30):
+        ink = np.ones((80, 100), bool)
+        for _ in range(int(rng.integers(0, 5))):
+            place = int(rng.integers(4, 76))
+            ink[(slice(place, place + 1), slice(None))[:: int(rng.choice([1, -1]))]] = False
+        first_look, answer = _is_one_whole(ink), _islands(ink)
+        with monkeypatch.context() as patch:
+            patch.setattr("phenolip.phenokg.layout_islands._is_one_whole", lambda ink: False)
+            assert _islands(ink) == answer
+        seen.append((first_look, bool(answer)))
+    assert {(True, False), (False, False), (False, True)} == set(seen)
+
+
+def test_one_whole_leaves_no_room_beside_it():
+    canvas = drawn(PIN_WHEEL, 255)[::2, ::2] < 233
+    assert not _is_one_whole(canvas) and len(_islands(canvas)) == 5
+    bar = np.zeros((60, 90), bool)
+    bar[:, :79] = True  # beside it is room for an island
+    assert not _is_one_whole(bar)
+    bar[:, :84] = True
+    assert _is_one_whole(bar)
+
+
+def test_crumbs_are_tiny_in_the_figure_and_beside_the_others():
+    large = [(0, 0, 100, 100), (100, 0, 200, 100)]
+    assert without_crumbs([*large, (0, 100, 18, 118)], (200, 120)) == large  # 1.4 % of the figure
+    assert len(without_crumbs([*large, (0, 100, 25, 120)], (200, 120))) == 3  # 2.1 %
+    small = [(10 * place, 0, 10 * place + 10, 10) for place in range(9)]
+    assert without_crumbs(small, (900, 900)) == small  # all of them are small
+    assert without_crumbs([], (10, 10)) == []
