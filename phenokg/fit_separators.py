@@ -160,6 +160,7 @@ def fit(features: NDArray[np.float32], right: NDArray[np.int64], seed: int) -> S
     import torch
 
     torch.manual_seed(seed)
+    torch.set_num_threads(1)  # sums in one order: the same examples and seed give the same weights
     mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-3
     inputs = torch.from_numpy(np.clip((features - mean) / scale, -8, 8).astype(np.float32))
     targets = torch.from_numpy(right.astype(np.float32))
@@ -199,7 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the fit (0)")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    features, right = read_examples(args.composites, args.seed)
+    features, right = read_examples(sorted(args.composites, key=lambda folder: folder.name), args.seed)
     logger.info("%d places, %.3f of them right", len(right), right.mean())
     fit(features, right, args.seed).save(args.output)
     return 0
