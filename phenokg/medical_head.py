@@ -161,9 +161,12 @@ def cross_validated_scores(
 
     Raises:
         DataError: A class has fewer than two groups.
+        ConfigurationError: `seed` is out of range.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
+    if not 0 <= seed < 2**32:
+        raise ConfigurationError(f"`seed` must be from 0 to {2**32 - 1}, got {seed}.")
     groups = np.unique(np.asarray(groups), return_inverse=True)[1]
     fewest = min(len(np.unique(groups[is_medical == side])) for side in (True, False))
     if fewest < 2:

@@ -115,3 +115,8 @@ def test_the_head_of_the_package_says_where_it_comes_from():
     measured = head.provenance["measured"]["unseen_kinds"]
     assert head.provenance["date"] and head.provenance["trained_on"]
     assert measured["precision"]["n"] > 500 and measured["recall"]["n"] > 500
+
+
+def test_a_seed_out_of_range():
+    with pytest.raises(ConfigurationError, match="`seed` must be from 0 to 4294967295, got -1"):
+        cross_validated_scores(np.zeros((2, 1)), np.array([True, False]), [0, 1], seed=-1)
