@@ -6,7 +6,8 @@ python benchmarks/subfigures.py --data DIR --training_composites DIR
 DIR holds phenobench_gallery/images, medpix2/images and compound/layouts_train.jsonl. Images and layouts are halved by
 the SHA-256 of their names: the network that weighs separators is fitted on composites of the first half, which the
 second command writes (`python -m phenolip.phenokg.fit_separators --composites DIR/*` then fits it); measured is on the
-second. F1 is micro, one to one, at an IoU of 0.75; "whole" is the share of figures that gave one box. Time is that of
+second. Drawn figures are of the same kinds in both, with other seeds; measured are plots of one pair of axes. F1 is
+micro, one to one, at an IoU of 0.75; "whole" is the share of figures that gave one box. Time is that of
 one thread of the processor on decoded figures, and apart from it that of decoding them.
 """
 
@@ -19,10 +20,12 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import date
 from hashlib import sha256
+from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +33,8 @@ from PIL import Image
 
 from phenolip.eval.metrics.subfigure_boxes import count_boxes, precision_recall_f1
 from phenolip.images import decode_image
-from phenolip.phenokg.drawn_figures import write_figures
+from phenolip.phenokg.drawn_figures import KINDS, as_published, draw_figure, write_figures
+from phenolip.phenokg.drawn_plots import PLOTS
 from phenolip.phenokg.layout_subfigures import find_subfigures
 
 PAGES = ("white", "grey", "black")
@@ -58,6 +62,7 @@ SETTINGS = {  # of what is measured
     "drawn rows of images, gap 0 to 20 px": [*_OUTSIDE, *_ALL, "--gap", "0", "20", "--images_per_figure", "2", "12"],
     "single images": [*_LAYOUTS, "--single_share", "1"],
     "single drawn plots and diagrams": [*_LAYOUTS, "--single_share", "1"],
+    "drawn plots and diagrams, gap 3 to 20 px": [*_LAYOUTS, *_OUTSIDE, "--gap", "3", "20"],
 }
 _LONG_SIDES = (420, 700, 1000)
 _IMAGES = ("phenobench_gallery", "medpix2")
@@ -118,6 +123,21 @@ def write_training_composites(folder: Path, output: Path) -> None:
             make_composites(folder, output / f"{kind}_{side}", number, seed, more, images)
 
 
+def write_single_drawn(folder: Path, per_kind: int, seed: int) -> None:
+    """Diagrams, and plots with one pair of axes."""
+    folder.mkdir(parents=True)
+    for kind in KINDS:
+        singles = (number for number in count() if kind not in PLOTS or _has_one_plot(kind, number, seed))
+        for number in islice(singles, per_kind):
+            data, suffix = as_published(draw_figure(kind, number, seed=seed), np.random.default_rng([seed, number]))
+            (folder / f"{kind}_{number:03d}{suffix}").write_bytes(data)
+
+
+def _has_one_plot(kind: str, number: int, seed: int) -> bool:
+    """Whether `draw_figure` draws one pair of axes: where its first random number is below 0.6."""
+    return np.random.default_rng([seed, zlib.crc32(kind.encode()), number]).random() < 0.6
+
+
 class Table:
     """Counts by row: gold, found, matched, figures, figures with one box."""
 
@@ -145,9 +165,9 @@ class Table:
 def measure(folder: Path, number: int, table: Table) -> dict[str, list[float]]:
     """Composites of every setting on every page into the table; seconds of each figure at 700 px."""
     seconds: dict[str, list[float]] = {"decode": [], "detect": []}
-    write_figures(folder / "drawn", per_kind=_DRAWN_PER_KIND // 2, seed=1)
+    write_single_drawn(folder / "drawn", _DRAWN_PER_KIND // 2, seed=1)
     for seed, (name, settings) in enumerate(SETTINGS.items()):
-        images = ("drawn",) if "drawn plots" in name else _IMAGES
+        images = ("drawn",) if "drawn plots and" in name else _IMAGES
         for page in PAGES:
             output = folder / "composites" / f"{seed}_{page}"
             make_composites(folder, output, number, 100 + seed, [*settings, "--page", page], images)
@@ -168,7 +188,7 @@ def _rows_of(name: str, page: str, num_parts: int) -> list[str]:
         rows += ["gap 3 to 20 px", f"gap 3 to 20 px, {page} page"]
     if name.startswith("no gap"):
         rows += ["no gap"]
-    if not name.startswith("single"):
+    if not name.startswith("single") and "plots" not in name:
         rows += [f"{num_parts} parts" if num_parts < 7 else "7 parts and more"]
     return rows
 
