@@ -156,7 +156,7 @@ def evaluate(
             measured.queries,
             data=data,
             prompts=task.prompts,
-            training_index=model_file(encoder.name, TRAINING_INDEX),
+            training_index=model_file(encoder.name, TRAINING_INDEX) if about_data["contamination"] else None,
             output_dir=output_dir,
         )
     metrics = beside.metrics
