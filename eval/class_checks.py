@@ -19,7 +19,7 @@ def majority_class(labels: NDArray, class_names: tuple[str, ...]) -> dict[str, A
         "class": class_names[column],
         "k": int(counts[column]),
         "n": len(labels),
-        "value": counts[column] / len(labels),
+        "value": float(counts[column] / len(labels)),
     }
 
 
