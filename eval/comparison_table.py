@@ -38,7 +38,8 @@ USUAL_METRICS = (  # shown unless others are asked for
 MEAN = "mean"
 UNITS = ("spearman", "_rank", "_depth")  # correlations, ranks and edges; all other metrics are shares, in percent
 LEGEND = (
-    "Rates in percent, correlations from -1 to 1. In brackets 95 % bootstrap intervals over queries; with a sign, the "
+    "Rates in percent, correlations from -1 to 1, ranks (where less is better) as they are. "
+    "In brackets 95 % bootstrap intervals over queries; with a sign, the "
     "difference to the first row, its interval paired by query. p: two-sided sign-flip test of that difference, "
     "adjusted for all differences of the table (Holm)."
 )
