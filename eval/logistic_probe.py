@@ -53,7 +53,7 @@ def fit_probe(
         strengths: Values of C, ascending.
     """
     mean, spread = train[0].mean(axis=0, dtype=np.float64), train[0].std(axis=0, dtype=np.float64)
-    spread[spread < 1e-8] = 1.0  # a constant feature says nothing
+    spread[spread <= 1e-6 * np.abs(mean)] = 1.0  # constant but for the rounding of float32: it says nothing
     features, held_out, asked = ((part - mean) / spread for part in (train[0], validation[0], test))
     labels, truth = train[1] == 1, validation[1] == 1
     fit = _paths_of_one if exclusive else _paths_of_several

@@ -311,3 +311,17 @@ def test_a_set_of_several_labels_has_no_top1(npz):
     images = LabelledImages([0, 1], np.array([[1, 1], [0, 0]], np.int8), names, ("x", "y"), ("x", "y"), False)
     with pytest.raises(DataError, match="no single one"):
         _ = images.codes
+
+
+def test_the_scale_of_a_feature_decides_nothing():
+    rng = np.random.default_rng(6)
+    features = rng.normal(size=(40, 2))
+    labels = np.eye(2, dtype=int)[(features[:, 0] > 0).astype(int)]
+    plain, tiny = (
+        fit_probe((scale * features, labels), (scale * features, labels), scale * features, exclusive=True)
+        for scale in (1.0, 1e-12)
+    )
+    assert np.allclose(plain.probabilities, tiny.probabilities, atol=1e-6)
+    constant = np.full((40, 1), 3.0) + 1e-8 * rng.normal(size=(40, 1))  # less than float32 resolves
+    fit = fit_probe((constant, labels), (constant, labels), constant, exclusive=True)
+    assert np.ptp(fit.probabilities[:, 0]) < 1e-3
