@@ -287,3 +287,16 @@ def test_crumbs_are_tiny_in_the_figure_and_beside_the_others():
     small = [(10 * place, 0, 10 * place + 10, 10) for place in range(9)]
     assert without_crumbs(small, (900, 900)) == small  # all of them are small
     assert without_crumbs([], (10, 10)) == []
+
+
+def test_cuts_of_what_is_mostly_white_must_be_surer():
+    width = load_scorer().mean.shape[0]
+    scorer = SeparatorScorer(
+        np.zeros(width, np.float32), np.ones(width, np.float32), [(np.zeros((width, 1), np.float32), np.full(1, 0.5))]
+    )
+    dark, white = np.full((100, 200), 120, np.uint8), np.full((100, 200), 255, np.uint8)
+    for canvas in (dark, white):
+        canvas[10:90, 10:30] = canvas[10:90, 170:190] = 40
+    maps = FigureMaps(dark), FigureMaps(white)
+    assert maps[0].white_share((0, 0, 200, 96)) == 0 and 0.8 < maps[1].white_share((0, 0, 200, 96)) < 0.9
+    assert len(cut_figure(maps[0], scorer, 0.0, 0.0)[1]) > 0 == len(cut_figure(maps[1], scorer, 0.0, 0.0)[1])
