@@ -20,6 +20,7 @@ PAIRS = Features(
         "row_id": _TEXT,
         "image": Image(),
         "caption": _TEXT,
+        "caption_by": _TEXT,
         "caption_raw": _TEXT,
         "subcaption": _TEXT,
         "phenotypes": List(

@@ -1,6 +1,7 @@
 """Linked figures to image-text pairs: a whole figure is one, and so is every subfigure that the caption describes.
 
-Every figure is pairs or Drops. What needs all pairs at once, duplicates and the split, is the step `split_pairs`.
+Every figure is pairs or Drops; one whose licence forbids changed copies stays whole, under its own caption. What needs
+all pairs at once, duplicates and the split, is the step `split_pairs`.
 """
 
 import hashlib
@@ -62,7 +63,9 @@ def run(records: Iterable[LinkedFigure], config: AssembleConfig) -> Iterator[Fig
             yield Drop(STEP, key, *problem.args)
             continue
         whole = _pair(record, image)
-        if any(subfigure.label for subfigure in record.subfigures):
+        if record.license.category == "no-derivatives":
+            yield replace(whole, caption=record.figure.caption, caption_by="article")
+        elif any(subfigure.label for subfigure in record.subfigures):
             yield from _subfigure_pairs(record, whole, image.picture, config)
         else:
             yield whole
@@ -94,6 +97,7 @@ def _pair(record: LinkedFigure, image: FigureImage) -> FigurePair:
         journal=record.journal,
         published=record.published,
         modality=record.modality,
+        caption_by=record.described_by or "article",
     )
 
 
@@ -136,6 +140,7 @@ def _subfigure_pair(
         phenotypes=links,
         modality=subfigure.modality or whole.modality,
         alignment_confidence=subfigure.confidence,
+        caption_by=subfigure.described_by or "article",
     )
 
 

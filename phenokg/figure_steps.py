@@ -4,7 +4,7 @@ Each module of a step works on files or captions alone, as `phenolip kg run` doe
 fields of a `LinkedFigure`. A step that is left out leaves its fields empty, and those after it do without.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from PIL import Image
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.images import MAX_PIXELS
 from phenolip.phenokg.align_captions import AlignConfig, align, align_caption
+from phenolip.phenokg.backends.chat_config import ChatConfig
 from phenolip.phenokg.detect_subfigures import DetectConfig, load_backend
 from phenolip.phenokg.figure_files import FigureFiles, NoImageError
 from phenolip.phenokg.filter_figures import FilterConfig, check_tower
@@ -31,8 +32,7 @@ from phenolip.phenokg.records import (
 from phenolip.phenokg.refine_captions import RefineConfig
 from phenolip.phenokg.refine_captions import run as refine
 from phenolip.phenokg.refined_records import CaptionToRefine, RefinedCaption
-from phenolip.phenokg.split_by_model import ModelSplitConfig
-from phenolip.phenokg.split_by_model import run as ask_model
+from phenolip.phenokg.split_by_model import ModelSplitConfig, split_batch
 from phenolip.phenokg.split_captions import SplitConfig
 from phenolip.phenokg.split_captions import run as split
 
@@ -132,16 +132,17 @@ class AlignFiguresConfig(AlignConfig):
 
 
 def align_captions(records: Iterable[LinkedFigure], config: AlignFiguresConfig) -> Iterator[LinkedFigure | Drop]:
-    """Figures of several parts with what the caption says of each; others as they are.
+    """Figures of several parts with what the caption says of each; others as they are, and so those of more boxes than
+    `max_boxes`, which no figure has.
 
-    Reasons of Drops: those of `FigureFiles.find`, and "too_many_boxes".
+    Reasons of Drops: those of `FigureFiles.find`.
     """
     files = FigureFiles(Path(config.media), max_bytes=config.max_bytes, max_pixels=config.max_pixels)
     for record in records:
         if not record.boxes or record.caption_parts is None:
             yield record
         elif len(record.boxes) > config.max_boxes:
-            yield Drop("align_captions", _key(record), "too_many_boxes", f"It has {len(record.boxes):,}.")
+            yield replace(record, boxes=())
         elif isinstance(picture := _picture(files, record, "align_captions"), Drop):
             yield picture
         else:
@@ -159,20 +160,31 @@ def split_captions(records: Iterable[LinkedFigure], config: SplitConfig) -> Iter
 
 def refine_captions(records: Iterable[LinkedFigure], config: RefineConfig) -> Iterator[LinkedFigure]:
     """Figures with a description and a modality of every labelled subfigure, or of the whole; what cannot be refined
-    keeps its caption."""
+    keeps its caption.
+
+    Raises:
+        DataError: The endpoint answers nothing of a batch; what it answered before is in the cache.
+    """
     for batch in in_batches(records, config.batch_size):
         places = [str(place) for place, _ in enumerate(batch)]  # ids come twice in some articles
         asked = [_to_refine(place, record) for place, record in zip(places, batch, strict=True)]
         refined = refine([question for questions in asked for question in questions], config)
         made = {one.key: one for one in refined if isinstance(one, RefinedCaption)}
+        _refuse_silence([one.failure for one in made.values()], config)
         yield from (_refined(place, record, made) for place, record in zip(places, batch, strict=True))
 
 
 def split_by_model(records: Iterable[LinkedFigure], config: ModelSplitConfig) -> Iterator[LinkedFigure]:
-    """As `split_captions`, by a language model; where it fails, by the rules."""
+    """As `split_captions`, by a language model; where it fails, by the rules.
+
+    Raises:
+        DataError: The endpoint answers nothing of a batch; what it answered before is in the cache.
+    """
     for batch in in_batches(records, config.batch_size):
-        asked = [CaptionedFigure(_key(record), record.figure.caption) for record in batch]
-        for record, parts in zip(batch, ask_model(asked, config), strict=True):
+        outcomes = split_batch([CaptionedFigure(_key(record), record.figure.caption) for record in batch], config)
+        _refuse_silence([outcome.failure for outcome in outcomes], config)
+        for record, outcome in zip(batch, outcomes, strict=True):
+            parts = outcome.split
             yield record if isinstance(parts, Drop) else replace(record, caption_parts=parts)
 
 
@@ -185,6 +197,15 @@ IN_BUILD = {
     "align_captions": align_captions,
     "refine_captions": refine_captions,
 }
+
+
+def _refuse_silence(failures: Sequence[str], config: ChatConfig) -> None:
+    """Parts are final: a dead endpoint must not leave the rules' answers in them as if it had been asked."""
+    if failures and all(failure in ("unreachable", "timeout") for failure in failures):
+        raise DataError(
+            f"`base_url` {config.base_url} answered none of {len(failures)} requests: start it and run the same "
+            "command again, which goes on where it was."
+        )
 
 
 def _aligned(
@@ -234,12 +255,19 @@ def _refined(place: str, record: LinkedFigure, made: Mapping[str, RefinedCaption
     for subfigure in record.subfigures:
         told = made.get(f"{place}/{subfigure.subfigure_id}")
         if told is not None:
-            subfigure = replace(subfigure, description=told.description, modality=told.modality)
+            subfigure = replace(
+                subfigure, description=told.description, modality=told.modality, described_by=_author(told)
+            )
         subfigures.append(subfigure)
     whole = made.get(place)
-    modality = whole.modality if whole is not None else record.modality
-    description = whole.description if whole is not None else record.description
-    return replace(record, subfigures=tuple(subfigures), modality=modality, description=description)
+    record = replace(record, subfigures=tuple(subfigures))
+    if whole is None:
+        return record
+    return replace(record, description=whole.description, modality=whole.modality, described_by=_author(whole))
+
+
+def _author(refined: RefinedCaption) -> str:
+    return f"{refined.model} ({refined.prompt})" if refined.method == "model" else "rules"
 
 
 def _key(record: LinkedFigure) -> str:

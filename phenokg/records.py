@@ -299,6 +299,7 @@ class Subfigure:
         spans: The parts of the figure's caption that `caption` is made of.
         description: The text to train on; empty until `refine_captions` wrote it.
         modality: Empty if unknown.
+        described_by: Who wrote `description`: "rules", or a model and its prompt.
     """
 
     subfigure_id: str
@@ -309,6 +310,7 @@ class Subfigure:
     spans: tuple[CaptionSpan, ...]
     description: str = ""
     modality: str = ""
+    described_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +335,7 @@ class LinkedFigure:
         subfigures: Boxes and parts of the caption brought together; empty until they were.
         description: Of the whole figure, the text to train on; empty until `refine_captions` wrote it.
         modality: Of the whole figure; empty if unknown.
+        described_by: Who wrote `description`: "rules", or a model and its prompt.
     """
 
     article_id: str
@@ -352,6 +355,7 @@ class LinkedFigure:
     subfigures: tuple[Subfigure, ...] = ()
     description: str = ""
     modality: str = ""
+    described_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,6 +373,7 @@ class FigurePair:
             than this one.
         label: Such as "Figure 2", or "Figure 2 B" of a subfigure; may be empty.
         caption: The text to train on.
+        caption_by: Who wrote it: "article" for the caption as it stands, "rules", or a model and its prompt.
         caption_raw: The figure's caption as parsed.
         caption_sha256: Of the part of `caption_raw` that holds for the image, as `near_copies.fold_caption` folds it.
         phenotypes: Those that this part names; offsets count in `caption_raw`, in reading order.
@@ -417,6 +422,7 @@ class FigurePair:
     subcaption: str = ""
     modality: str = ""
     alignment_confidence: float | None = None
+    caption_by: str = "article"
     split: Literal["", "train", "validation", "test"] = ""
 
 

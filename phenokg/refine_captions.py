@@ -131,7 +131,7 @@ def run(records: Iterable[CaptionToRefine | Drop], config: RefineConfig) -> Iter
                     if not config.keep_failed:
                         outcome = Drop(STEP, outcome.key, outcome.failure)
             yield outcome
-    if config.back_end != "none":
+    if failed or num_claims:
         _log.warning("Claims without a source: %d. Answers that failed: %s.", num_claims, dict(failed) or "none")
 
 

@@ -62,8 +62,7 @@ def run(records: Iterable[CaptionedFigure | Drop], config: ModelSplitConfig) -> 
     records = iter(records)
     while batch := list(islice(records, config.batch_size)):
         figures = [record for record in batch if isinstance(record, CaptionedFigure) and record.caption.strip()]
-        model, cache = _kept_model(config)
-        outcomes = iter(split_figures(figures, model, cache, config))
+        outcomes = iter(split_batch(figures, config))
         for record in batch:
             if isinstance(record, Drop):
                 yield record
@@ -73,8 +72,13 @@ def run(records: Iterable[CaptionedFigure | Drop], config: ModelSplitConfig) -> 
                 outcome = next(outcomes)
                 failed.update(filter(None, [outcome.failure]))
                 yield outcome.split
-    if config.back_end != "none":
-        _log.warning("Captions split by rules since the model failed: %s.", dict(failed) or "none")
+    if failed:
+        _log.warning("Captions split by rules since the model failed: %s.", dict(failed))
+
+
+def split_batch(figures: Sequence[CaptionedFigure], config: ModelSplitConfig) -> list[SplitOutcome]:
+    """`split_figures` with the model that a configuration names; one for all shards that a process works on."""
+    return split_figures(figures, *_kept_model(config), config)
 
 
 def split_figures(
@@ -129,5 +133,4 @@ def _by_rules(figure: CaptionedFigure, failure: str = "") -> SplitOutcome:
 
 @lru_cache(maxsize=1)
 def _kept_model(config: ModelSplitConfig) -> tuple[ChatModel | None, AnswerCache | None]:
-    """One model for all shards that a process works on."""
     return make_chat_model(config), make_cache(config)

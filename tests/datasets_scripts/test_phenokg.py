@@ -93,7 +93,8 @@ def test_rows_of_pairs_carry_text_licence_and_origin(tmp_path, ontology, make_bu
     (first, denied) = row.pop("phenotypes")
     assert (first["hpo_id"], first["assertion"], denied["assertion"]) == ("HP:9900002", "present", "absent")
     assert row == {
-        "row_id": "PMC0000.1/F0", "caption": "Shape 0.", "caption_raw": "Shape 0.", "subcaption": "", "findings": [],
+        "row_id": "PMC0000.1/F0", "caption": "Shape 0.", "caption_by": "article",
+        "caption_raw": "Shape 0.", "subcaption": "", "findings": [],
         "modality": "", "article_id": "PMC0000.1", "pmcid": "PMC0000", "version": "1", "doi": "10.1/0",
         "title": "On shapes", "journal": "Shapes", "published": "2020-01", "figure_id": "F0", "label": "Figure 0",
         "num_images": 1, "subfigure_id": None, "bbox_xyxy": None, "alignment_confidence": None,

@@ -149,6 +149,14 @@ def test_a_description_is_what_is_trained_on_and_the_original_stays(media, pictu
     assert (pair.caption, pair.subcaption, pair.modality) == ("A seizure.", "A hand. Seizures.", "CT")
 
 
+def test_a_figure_that_may_not_be_changed_stays_whole(media, picture):
+    record = replace(compound(), license=License("no-derivatives"), description="Told.", described_by="rules")
+    (pair,) = run([record], AssembleConfig(media=str(media)))
+    assert (pair.subfigure_id, pair.caption, pair.caption_by) == (None, CAPTION, "article")
+    (told,) = run([replace(record, license=License("commercial"), subfigures=())], AssembleConfig(media=str(media)))
+    assert (told.caption, told.caption_by) == ("Told.", "rules")
+
+
 def test_a_figure_none_of_whose_parts_is_labelled_stays_whole(media, picture):
     record = compound()
     parts = tuple(replace(part, label="") for part in record.subfigures)

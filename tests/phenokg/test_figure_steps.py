@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from phenolip.exceptions import ConfigurationError
+from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.phenokg.figure_steps import (
     IN_BUILD,
     AlignFiguresConfig,
@@ -120,8 +120,8 @@ def test_boxes_are_found_and_get_the_text_of_their_labels(compound):
     assert [(part.label, part.caption, part.confidence) for part in labelless.subfigures] == [
         ("", "Two squares.", 0.0)
     ] * 2
-    (drop,) = align_captions(split_captions([two], SplitConfig()), replace(config, max_boxes=1))
-    assert (drop.key, drop.reason) == ("PMC1.1/two", "too_many_boxes")
+    (whole,) = align_captions(split_captions([two], SplitConfig()), replace(config, max_boxes=1))
+    assert whole.boxes == whole.subfigures == ()
 
 
 def test_a_split_that_is_not_by_the_rules_stands(compound):
@@ -139,6 +139,7 @@ def test_labelled_subfigures_are_described_and_else_the_figure():
     records = [replace(split, subfigures=(labelled, undecided)), figure("f2", caption="Brain MRI.")]
     parted, whole = refine_captions(records, RefineConfig())
     assert (parted.subfigures[0].description, parted.subfigures[0].modality) == ("Chest CT. Atelectasis.", "CT")
+    assert parted.subfigures[0].described_by == whole.described_by == "rules" and parted.described_by == ""
     assert parted.subfigures[1] == undecided and parted.description == ""
     assert (whole.description, whole.modality) == ("Brain MRI.", "MRI")
 
@@ -162,6 +163,14 @@ def test_a_caption_of_too_many_labels_stays_whole_and_a_split_of_it_stands(compo
     (split,) = split_captions([two], SplitConfig(max_labels=200))
     (aligned,) = align_captions([split], AlignFiguresConfig(media=str(compound)))
     assert aligned.caption_parts == split.caption_parts and len(aligned.subfigures) == 2
+
+
+@pytest.mark.parametrize("step", [refine_captions, split_by_model])
+def test_an_endpoint_that_is_gone_ends_the_build(step):
+    gone = {"back_end": "openai_compatible", "model": "m", "base_url": "http://127.0.0.1:9/v1", "max_tries": 1}
+    config = (RefineConfig if step is refine_captions else ModelSplitConfig)(**gone)
+    with pytest.raises(DataError, match="`base_url` http://127.0.0.1:9/v1 answered none of 2 requests"):
+        list(step([figure(), figure("f2")], config))
 
 
 def test_the_chain_takes_figures_where_a_step_alone_takes_files():
