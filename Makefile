@@ -43,7 +43,7 @@ ablation: $(VENV)/installed  ## What each part is worth: every variant with 3 se
 	$(BIN)/python -m phenolip.cli ablation --data "$(or $(DATA),$(error DATA=folder of image-caption pairs is needed))" $(ARGS)
 
 test: $(VENV)/installed  ## Set up and run the test suite.
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 quality: $(VENV)/installed  ## Lint and check the format.
 	$(BIN)/ruff check .

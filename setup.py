@@ -102,6 +102,7 @@ setup(
             "phenolip[phenokg]",
             "pytest>=8.3",
             "pytest-timeout>=2.3",
+            "pytest-xdist>=3.6",
             "ruff>=0.14",
             "pre-commit>=4.0",
             "moto[s3]>=5",  # an S3 server for the tests; the extra `server` would pull forty packages more

@@ -309,8 +309,15 @@ def _prepare_for_training(model: PhenoLIPModel, arguments: ModelArguments) -> No
 
 
 def _write_training_index(output_dir: Path, rows: Dataset, ontology: PhenotypeOntology) -> None:
-    """training_index.parquet, by which an evaluation notices images it was trained on, and phenotypes.json."""
-    index = pa.table({"sha256": list(rows["sha256"]), "row_id": list(map(str, rows["row_id"]))})
+    """training_index.parquet, by which an evaluation notices images it was trained on, and how often each phenotype
+    was, and phenotypes.json."""
+    index = pa.table(
+        {
+            "sha256": list(rows["sha256"]),
+            "row_id": list(map(str, rows["row_id"])),
+            "hpo_ids": pa.array(list(rows["hpo_ids"]), pa.list_(pa.string())),
+        }
+    )
     pq.write_table(index, output_dir / "training_index.parquet")
     phenotypes = [{"hpo_id": hpo_id, "name": ontology[hpo_id].name} for hpo_id in distinct_labels(rows["hpo_ids"])]
     write_json(output_dir / "phenotypes.json", phenotypes)

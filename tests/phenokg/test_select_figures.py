@@ -1,6 +1,5 @@
 """Figures go on, or are dropped for a reason that needs no image."""
 
-
 import pytest
 
 from phenolip.exceptions import ConfigurationError

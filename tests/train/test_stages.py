@@ -120,7 +120,8 @@ def test_stage2_leaves_a_model_that_predicts_and_knows_its_data(train_stage2, fr
     assert {row["hpo_id"] for row in json.loads((output_dir / "phenotypes.json").read_text())} == {
         "HP:9900003", "HP:9900004", "HP:9900005",
     }  # fmt: skip
-    assert pq.read_table(output_dir / "training_index.parquet").num_rows == 12
+    index = pq.read_table(output_dir / "training_index.parquet")
+    assert index.num_rows == 12 and all(index["hpo_ids"].to_pylist())
     expected = {"loss", "image_text", "knowledge_contrastive", "image_name", "temperature"}
     assert expected <= set(first_line(output_dir))
 
