@@ -1,12 +1,13 @@
 """A page to look at a build with: figures with their boxes, the split caption in the same colours, links, outcome.
 
-What is shown is a sample by hash of the figures that reached the last look at their image, so that a person can count
-how many pairs are right. The page is one file and loads nothing.
+What is shown is a sample by hash, first of the figures that came to the assembly, so that a person can count how many
+pairs are right; where there are few, figures follow that a step between left out. The page is one file and loads
+nothing.
 """
 
 import hashlib
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ TEMPLATE = "kg_page.html.jinja"
 NUM_FIGURES = 30
 _IMAGE_PX = 720
 _MAX_FILE_BYTES = 200_000_000
-_LAST = "assemble"  # the step whose input is shown
+_SELECTION, _LAST = "select_figures", "assemble"  # figures are shown from the one on, best as the other gets them
 _MAX_CHARS = 20_000  # of a caption
 _COLORS = (
     "#1f77b4",
@@ -111,18 +112,28 @@ def label_colors(record: LinkedFigure) -> dict[str, str]:
 
 
 def _sample(folder: Path, build: KgBuild, number: int) -> list[LinkedFigure]:
-    """The figures whose names have the smallest hashes."""
-
-    def rank(row: dict[str, Any]) -> str:
-        return hashlib.sha256(f"{row['article_id']}/{row['figure']['id']}".encode()).hexdigest()
-
-    rows = heapq.nsmallest(number, _rows(folder, build), key=rank)
+    """Figures whose names have the smallest hashes: first of those that came to the assembly, then of the others that
+    were selected."""
+    steps = [name for name in build.manifest["config"]["steps"] if name != "fetch_articles"]
+    last = steps.index(_LAST)  # of the step before it, as folders count from 1
+    rows = _smallest(_rows(folder, steps, last), number)
+    if len(rows) < number and (selected := steps.index(_SELECTION) + 1 if _SELECTION in steps else last) < last:
+        seen = {_name(row) for row in rows}
+        others = (row for row in _rows(folder, steps, selected) if _name(row) not in seen)
+        rows += _smallest(others, number - len(rows))
     return [from_row(row, LinkedFigure, "part") for row in rows]
 
 
-def _rows(folder: Path, build: KgBuild) -> Iterator[dict[str, Any]]:
-    steps = [name for name in build.manifest["config"]["steps"] if name != "fetch_articles"]
-    place = steps.index(_LAST)
+def _smallest(rows: Iterable[dict[str, Any]], number: int) -> list[dict[str, Any]]:
+    return heapq.nsmallest(number, rows, key=lambda row: hashlib.sha256(_name(row).encode()).hexdigest())
+
+
+def _name(row: dict[str, Any]) -> str:
+    return f"{row['article_id']}/{row['figure']['id']}"
+
+
+def _rows(folder: Path, steps: Sequence[str], place: int) -> Iterator[dict[str, Any]]:
+    """What the step at a place gave, from 1."""
     source = folder / f"{place:02d}-{steps[place - 1]}"
     for shard in part_numbers(source):
         for batch in pq.ParquetFile(Part(source, shard).records_path).iter_batches(100):

@@ -23,7 +23,7 @@ from phenolip.phenokg.records import (
     Subfigure,
     to_table,
 )
-from phenolip.phenokg.table_files import TableFiles, write_manifest
+from phenolip.phenokg.table_files import TableFiles, read_manifest, write_manifest
 
 CAPTION = "Hands. (a, b) Long fingers. (c) No <b>seizures</b>."
 PARTS = tuple(
@@ -97,6 +97,20 @@ def test_the_page_shows_boxes_text_and_outcome_and_escapes_what_is_data(build):
     for text in ("On &lt;hands&gt;", "&lt;b&gt;", "pair (train)", "missing file", "undecided", "A hand.", "X-ray"):
         assert text in page, text
     assert "<b>" not in page and "<script" not in page and "http" not in page.replace("http-equiv", "")
+
+
+def test_figures_that_a_step_left_out_follow_where_there_are_few(build):
+    manifest = read_manifest(build)
+    settings = manifest["config"]["steps"]
+    steps = {"parse_articles": {}, "select_figures": {}, "filter_figures": {}, "assemble": settings["assemble"]}
+    for place, records in ((2, [record(), record("F2"), record("F3")]), (3, [record("F2")])):
+        folder = build / f"{place:02d}-{list(steps)[place - 1]}"
+        folder.mkdir()
+        write_whole(Part(folder, 0).records_path, parquet_bytes(to_table(records, LinkedFigure)))
+    write_manifest(build, manifest | {"config": {"steps": steps}})
+    names = re.findall("<h2>PMC1.1/(F[0-9])", write_page(build).read_text())
+    assert names[0] == "F2" and sorted(names) == ["F1", "F2", "F3"]
+    assert re.findall("<h2>PMC1.1/(F[0-9])", write_page(build, number=2).read_text()) == names[:2]
 
 
 def test_the_sample_is_drawn_by_hash(build, tmp_path):
