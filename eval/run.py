@@ -119,6 +119,9 @@ def evaluate(
     task = load_task(task)
     check_request(task, data, candidates, extra_k)
     if task.has_classes:
+        for name, value in (("split", split), ("candidates", candidates), ("extra_k", extra_k or None), ("hpo", hpo)):
+            if value is not None:
+                logger.warning("`%s` is ignored: the task '%s' is on classes, not on phenotypes.", name, task.name)
         from phenolip.eval.class_tasks import evaluate_classes  # here, since it needs scikit-learn
 
         return evaluate_classes(task, model, data, output_dir, device=device, report=report, report_path=report_path)

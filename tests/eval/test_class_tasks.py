@@ -325,3 +325,9 @@ def test_the_scale_of_a_feature_decides_nothing():
     constant = np.full((40, 1), 3.0) + 1e-8 * rng.normal(size=(40, 1))  # less than float32 resolves
     fit = fit_probe((constant, labels), (constant, labels), constant, exclusive=True)
     assert np.ptp(fit.probabilities[:, 0]) < 1e-3
+
+
+def test_settings_of_other_tasks_are_ignored_aloud(npz, tmp_path, caplog):
+    evaluate(ConstantEncoder(), "pneumoniamnist", npz, tmp_path, split="test", extra_k=[3], report=False)
+    said = [record.getMessage() for record in caplog.records if "is ignored" in record.getMessage()]
+    assert [message.split("`")[1] for message in said] == ["split", "extra_k"]
