@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
+from phenolip.cli.text_lines import check_bad_lines, read_lines
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.provenance import write_json
 
@@ -175,7 +174,7 @@ def _documents(args: argparse.Namespace, report: Any) -> Iterator[Any]:
 
     num_lines = num_bad = 0
     first_problem = ""
-    for number, line in enumerate(_lines(Path(args.input)), 1):
+    for number, line in enumerate(read_lines(args.input, "extract"), 1):
         num_lines += 1
         try:
             document = read_document(line)
@@ -188,26 +187,7 @@ def _documents(args: argparse.Namespace, report: Any) -> Iterator[Any]:
             report.add_bad_line()
             continue
         yield document
-    if num_bad > args.max_bad_fraction * num_lines:
-        raise DataError(
-            f"{args.input}: {num_bad} of {num_lines} lines are bad, more than `--max_bad_fraction` "
-            f"{args.max_bad_fraction} allows; the first is {first_problem}."
-        )
-
-
-def _lines(path: Path) -> Iterator[str]:
-    """Lines with something in them; bytes that are no UTF-8 become marks, which no wording holds."""
-    try:
-        with (
-            path.open(encoding="utf-8", errors="replace") as lines,
-            tqdm(total=path.stat().st_size, unit="B", unit_scale=True, desc="extract", disable=None) as bar,
-        ):
-            for line in lines:
-                bar.update(len(line))
-                if line.strip():
-                    yield line
-    except OSError as error:
-        raise DataError(f"Cannot read `--input` {path}: {error.strerror or error}.") from None
+    check_bad_lines(args.input, num_bad, num_lines, args.max_bad_fraction, first_problem)
 
 
 def _summary(counts: dict[str, Any], output: Path) -> str:

@@ -3,13 +3,12 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
-from tqdm import tqdm
-
+from phenolip.cli.text_lines import check_bad_lines, read_lines
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.whole_files import whole_file
 
@@ -24,7 +23,7 @@ EXAMPLES = """examples:
   phenolip link --input docs.jsonl --output labels.jsonl --mode paper
       the rule behind the paper's labels: bare names of leaves as substrings, for comparison
 
-docs/phenokg.md says how well and how fast it links. For research, not for diagnosis."""
+docs/linking.md says how well and how fast it links. For research, not for diagnosis."""
 _ID_FIELDS = ("doc_id", "uid")
 
 
@@ -86,7 +85,7 @@ def _encoder(model: str) -> Callable[[Sequence[str]], Any]:
 def _link_lines(args: argparse.Namespace, linker: Any, written: TextIO) -> dict[str, int]:
     count = {"texts": 0, "links": 0, "bad": 0}
     first_problem = ""
-    for number, line in enumerate(_lines(args.input), 1):
+    for number, line in enumerate(read_lines(args.input, "link"), 1):
         try:
             doc_id, text = _document(line)
         except ValueError as error:
@@ -100,31 +99,8 @@ def _link_lines(args: argparse.Namespace, linker: Any, written: TextIO) -> dict[
         count["texts"] += 1
         count["links"] += len(links)
     total = count["texts"] + count["bad"]
-    if count["bad"] > args.max_bad_fraction * total:
-        raise DataError(
-            f"{args.input}: {count['bad']} of {total} lines are bad, more than `--max_bad_fraction` "
-            f"{args.max_bad_fraction} allows; the first is {first_problem}."
-        )
+    check_bad_lines(args.input, count["bad"], total, args.max_bad_fraction, first_problem)
     return count
-
-
-def _lines(source: str) -> Iterator[str]:
-    """Lines with something in them; bytes that are no UTF-8 become marks, which no wording holds."""
-    if source == "-":
-        yield from (line for line in sys.stdin if line.strip())
-        return
-    path = Path(source)
-    try:
-        with (
-            path.open(encoding="utf-8", errors="replace") as lines,
-            tqdm(total=path.stat().st_size, unit="B", unit_scale=True, desc="link", disable=None) as bar,
-        ):
-            for line in lines:
-                bar.update(len(line))
-                if line.strip():
-                    yield line
-    except OSError as error:
-        raise DataError(f"Cannot read `--input` {source}: {error.strerror or error}.") from None
 
 
 def _document(line: str) -> tuple[str, str]:

@@ -2,8 +2,6 @@
 
 import base64
 import hashlib
-import io
-import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -12,6 +10,8 @@ from typing import Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+
+from phenolip.eval.svg import INK, inline_svg, plain_axes
 
 SCRIPT = Path(__file__).parent / "sort_tables.js.jinja"  # plain JavaScript without a placeholder
 PROTOCOLS = {"": "identical ones match", "_strict": "paired index alone", "_masked": "labels' names masked"}
@@ -36,7 +36,7 @@ HEADS = {
 PLOTTED = ("zero_shot_top5", "i2t_hit_at_10")  # the first that a breakdown has
 NO_SHARE = ("_rank", "_depth")  # ends of metrics that are not shown in percent
 FEW = 10  # queries, below which a row is drawn pale
-POINT, PALE, INK = "#2f6f8f", "#b9c9d0", "#1d2529"
+POINT, PALE = "#2f6f8f", "#b9c9d0"
 
 
 def full_parts(results: dict[str, Any], directions: dict[str, str]) -> dict[str, Any] | None:
@@ -150,15 +150,8 @@ def interval_plot(rows: Sequence[dict[str, Any]], name: str, title: str) -> str:
         axes.scatter(values, places, c=colors, s=28, zorder=3)
         axes.set(ylim=(len(drawn) - 0.4, -0.6), yticks=places, yticklabels=labels)
         axes.set_xlim(left=min(0.0, intervals.min()))
-        axes.tick_params(length=0, labelcolor=INK)
-        axes.grid(axis="x", color="#e3e8ea", linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.spines[:].set_visible(False)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
-    return re.sub(r' width="[\d.]+pt" height="[\d.]+pt"|<metadata>.*?</metadata>', "", svg, flags=re.DOTALL)
+        plain_axes(axes)
+        return inline_svg(figure)
 
 
 def check_rows(checks: dict[str, Any]) -> list[dict[str, Any]]:

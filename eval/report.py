@@ -3,7 +3,6 @@
 import base64
 import io
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from matplotlib.figure import Figure
 from phenolip.eval.evaluators.base import EvaluationPairs
 from phenolip.eval.evaluators.zero_shot import Prediction
 from phenolip.eval.full_report import full_parts
+from phenolip.eval.svg import INK, inline_svg, plain_axes
 from phenolip.images import decode_image
 
 TEMPLATE = "report.html.jinja"
@@ -29,7 +29,7 @@ ZERO_SHOT = {"zero_shot_top1": "top 1", "zero_shot_top5": "top 5"}
 THUMBNAIL_PX = 280
 SHORT_CAPTION = 160  # characters shown before a reader asks for the rest
 AXIS_LIMITS = (20, 40, 60, 80, 100)
-BAR, PALE, WHISKER, CHANCE, INK = "#2f6f8f", "#c9dde6", "#14323f", "#b4552d", "#1d2529"
+BAR, PALE, WHISKER, CHANCE = "#2f6f8f", "#c9dde6", "#14323f", "#b4552d"
 
 
 def write_report(
@@ -157,15 +157,8 @@ def bar_plot(
         axes.set(xlim=(0, 1.14 * limit), ylim=(len(bars) - 0.4, -0.6), yticks=places, yticklabels=bars)
         ticks = [limit * quarter / 4 for quarter in range(5)]
         axes.set_xticks(ticks, [*(f"{tick:g}" for tick in ticks[:-1]), f"{limit} %"])
-        axes.tick_params(length=0, labelcolor=INK)
-        axes.grid(axis="x", color="#e3e8ea", linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.spines[:].set_visible(False)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]  # without the XML declaration, which HTML does not take
-    return re.sub(r' width="[\d.]+pt" height="[\d.]+pt"|<metadata>.*?</metadata>', "", svg, flags=re.DOTALL)
+        plain_axes(axes)
+        return inline_svg(figure)
 
 
 def examples(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModel, AutoTokenizer, BatchEncoding, PreTrainedConfig, PreTrainedTokenizerBase
@@ -15,15 +16,14 @@ from transformers.utils import cached_file
 
 from phenolip.configuration_phenolip import TEXT_POOLINGS, PhenoLIPTextConfig
 from phenolip.exceptions import ConfigurationError, DataError
-from phenolip.images import decode_image
 from phenolip.inference.adapters.files import file_hashes, find_file, weight_files
 from phenolip.inference.adapters.image_settings import describe_image_processor
 from phenolip.inference.encoding import (
     TextCounts,
     check_rows,
     encode_by_length,
+    encode_pictures,
     inference_mode,
-    show_progress,
     usable_device,
 )
 from phenolip.inference.model_knowledge import model_knowledge
@@ -152,17 +152,15 @@ class Encoder:
         """
         if not self.has_images:
             raise ConfigurationError(f"`model` {self.name} encodes text only: images need a Stage-2 model.")
-        if not len(images):
-            raise DataError("At least one image must be given, got none.")
-        batches = []
+
+        def encode(pictures: list[Image.Image]) -> NDArray:
+            pixels = self.image_processor(images=pictures, return_tensors="pt")["pixel_values"]
+            pixels = pixels.to(self.model.device, self.model.dtype)
+            return self.model.get_image_features(pixels).float().cpu().numpy()
+
         with inference_mode(self.model):
-            for start in show_progress(range(0, len(images), batch_size), "images", len(images) > batch_size):
-                stop = min(start + batch_size, len(images))
-                pictures = [decode_image(images[row]) for row in range(start, stop)]
-                pixels = self.image_processor(images=pictures, return_tensors="pt")["pixel_values"]
-                pixels = pixels.to(self.model.device, self.model.dtype)
-                batches.append(self.model.get_image_features(pixels).float().cpu().numpy())
-        return check_rows(np.concatenate(batches), "images", self.name)
+            embeds = encode_pictures(images, batch_size, encode)
+        return check_rows(embeds, "images", self.name)
 
     def encode_texts(self, texts: Sequence[str], batch_size: int = 64) -> NDArray[np.float32]:
         """Unit-norm embeddings of texts, in their order, without the processor's prompt template.

@@ -3,14 +3,17 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import nn
 from tqdm.auto import tqdm
 
 from phenolip.exceptions import ConfigurationError, DataError
+from phenolip.images import decode_image
 
 
 @dataclass(slots=True)
@@ -60,6 +63,30 @@ def encode_by_length(
             embeds = np.empty((len(order), values.shape[1]), np.float32)
         embeds[batch] = values
     return embeds
+
+
+def encode_pictures(
+    images: Sequence[Any], batch_size: int, encode: Callable[[list[Image.Image]], NDArray]
+) -> NDArray[np.float32]:
+    """Decodes and encodes images batch by batch, in their order.
+
+    Args:
+        images: Anything `decode_image` reads.
+        batch_size: Images at a time.
+        encode: RGB pictures to their embeddings.
+
+    Shapes (N images, D width): returns (N, D).
+
+    Raises:
+        DataError: There is no image, or one cannot be read.
+    """
+    if not len(images):
+        raise DataError("At least one image must be given, got none.")
+    batches = []
+    for start in show_progress(range(0, len(images), batch_size), "images", len(images) > batch_size):
+        stop = min(start + batch_size, len(images))
+        batches.append(encode([decode_image(images[row]) for row in range(start, stop)]))
+    return np.concatenate(batches)
 
 
 def check_rows(embeds: NDArray, what: str, model: str) -> NDArray:

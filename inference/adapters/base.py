@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from phenolip.exceptions import DataError
-from phenolip.images import decode_image
-from phenolip.inference.encoding import TextCounts, check_rows, encode_by_length, inference_mode, show_progress
+from phenolip.inference.encoding import TextCounts, check_rows, encode_by_length, encode_pictures, inference_mode
 
 
 class DualEncoder(ABC):
@@ -90,15 +89,9 @@ class DualEncoder(ABC):
         Raises:
             DataError: There is no image, one cannot be read, or the model gives no finite numbers.
         """
-        if not len(images):
-            raise DataError("At least one image must be given, got none.")
-        batches = []
         with inference_mode(self.model):
-            for start in show_progress(range(0, len(images), batch_size), "images", len(images) > batch_size):
-                stop = min(start + batch_size, len(images))
-                pictures = [decode_image(images[row]) for row in range(start, stop)]
-                batches.append(_unit_rows(self.image_features(pictures)))
-        return check_rows(np.concatenate(batches), "images", self.name)
+            embeds = encode_pictures(images, batch_size, lambda pictures: _unit_rows(self.image_features(pictures)))
+        return check_rows(embeds, "images", self.name)
 
     def encode_texts(self, texts: Sequence[str], batch_size: int = 64) -> NDArray[np.float32]:
         """Unit-norm embeddings of texts, in their order.
