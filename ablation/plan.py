@@ -3,9 +3,9 @@
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from phenolip.ablation.rows import AblationRow
 from phenolip.ablation.runs import ONTOLOGY_TASK, TASK, RunSpec, resolve_settings, run_key
@@ -90,69 +90,93 @@ def plan_runs(
     Returns:
         In that order; rows that train on findings are left out where their data has none.
     """
-    ontology = load_ontology(data.hpo)
-
-    @cache
-    def revision(path: str) -> tuple[str, int, bool]:
-        pairs = load_pairs(path, ontology=ontology, max_bad_fraction=max_bad_fraction)
-        return data_revision(pairs), len(pairs), any(pairs["findings"])
-
-    @cache
-    def teacher() -> str:
-        return module_fingerprint(load_teacher(knowledge_encoder, 1)[0])
-
-    @cache
-    def knowledge() -> str:
-        return fingerprint(build_knowledge_book(ontology))
-
-    tasks = {name: load_task(name) for name in (TASK, ONTOLOGY_TASK)}
+    revisions = _Revisions(data, knowledge_encoder, max_bad_fraction)
     scored_by_variants = {row.model for row in rows.values() if row.variant}
     specs = []
     for seed in seeds:
         for row in trained:
-            source = data.train[row.data]
-            argv = ["--config", str(row.config), "--data", source, "--seed", str(seed), "--num_threads", "1"]
-            argv += ["--max_bad_fraction", str(max_bad_fraction)]
+            argv = ["--config", str(row.config), "--data", data.train[row.data], "--seed", str(seed)]
+            argv += ["--num_threads", "1", "--max_bad_fraction", str(max_bad_fraction)]
             argv += ["--hpo", data.hpo] if data.hpo else []
             argv += ["--knowledge_encoder", knowledge_encoder] if knowledge_encoder else []
             if row.steps_of:
                 shown = _settings(rows[row.steps_of], knowledge_encoder)
-                steps = num_steps(shown, revision(data.train[rows[row.steps_of].data])[1])
+                steps = num_steps(shown, revisions.pairs(data.train[rows[row.steps_of].data]).number)
                 argv += ["--max_steps", str(steps)]
             settings = resolve_settings(argv)
-            if settings["text_unit"] == "entity" and not revision(source)[2]:
-                logger.warning("Row '%s' is left out: no pair of %s has findings.", row.id, source)
+            if settings["text_unit"] == "entity" and not revisions.pairs(data.train[row.data]).have_findings:
+                logger.warning("Row '%s' is left out: no pair of %s has findings.", row.id, data.train[row.data])
                 continue
             if settings["max_minutes"]:
                 raise ConfigurationError(
                     f"`max_minutes` must be 0 in {row.config}, got {settings['max_minutes']}: runs side by side would "
                     "take steps by chance."
                 )
-            revisions = {"data": revision(source)[0], "validation": revision(data.validation)[0]}
-            revisions["hpo"] = ontology.sha256
-            revisions["teacher"] = teacher() if _takes_teacher(settings) else ""
-            if settings["text_unit"] == "entity":
-                revisions["knowledge"] = knowledge()
-            with_variants = row.id in scored_by_variants
-            revisions["tasks"] = " ".join(f"{tasks[name].name} {tasks[name].version}" for name in tasks)
+            used = revisions.of(row, settings)
             specs.append(
                 RunSpec(
                     row_id=row.id,
                     seed=seed,
                     argv=(*argv, "--feature_cache", str(output / "features")),
                     folder=output / ROWS_FOLDER / row.id / f"seed_{seed}",
-                    key=run_key(settings, revisions),
+                    key=run_key(settings, used),
                     validation=data.validation,
                     feature_dir=output / "features",
                     store_images=settings["vision_blocks"] == 0 and not settings["random_vision"],
                     store_texts=settings["freeze_text"],
-                    feature_group=_feature_group(settings, revisions["data"]),
-                    with_variants=with_variants,
+                    feature_group=_feature_group(settings, used["data"]),
+                    with_variants=row.id in scored_by_variants,
                     keep_model=keep_models,
                     hpo=data.hpo,
                 )
             )
     return specs
+
+
+class _Pairs(NamedTuple):
+    """What a run needs to know of a table of pairs."""
+
+    revision: str
+    number: int
+    have_findings: bool
+
+
+class _Revisions:
+    """What a run reads beside its settings, each thing looked up once."""
+
+    def __init__(self, data: AblationData, knowledge_encoder: str | None, max_bad_fraction: float) -> None:
+        self._data, self._knowledge_encoder, self._max_bad_fraction = data, knowledge_encoder, max_bad_fraction
+        self._ontology = load_ontology(data.hpo)
+        tasks = [load_task(name) for name in (TASK, ONTOLOGY_TASK)]
+        self._tasks = " ".join(f"{task.name} {task.version}" for task in tasks)
+        self._pairs: dict[str, _Pairs] = {}
+
+    def pairs(self, path: str) -> _Pairs:
+        """Of the pairs in a folder or file."""
+        if path not in self._pairs:
+            pairs = load_pairs(path, ontology=self._ontology, max_bad_fraction=self._max_bad_fraction)
+            self._pairs[path] = _Pairs(data_revision(pairs), len(pairs), any(pairs["findings"]))
+        return self._pairs[path]
+
+    def of(self, row: AblationRow, settings: dict[str, Any]) -> dict[str, str]:
+        """All that decides a run's outcome beside its settings."""
+        revisions = {
+            "data": self.pairs(self._data.train[row.data]).revision,
+            "validation": self.pairs(self._data.validation).revision,
+            "hpo": self._ontology.sha256,
+            "teacher": self._teacher if _takes_teacher(settings) else "",
+        }
+        if settings["text_unit"] == "entity":
+            revisions["knowledge"] = self._knowledge
+        return revisions | {"tasks": self._tasks}
+
+    @cached_property
+    def _teacher(self) -> str:
+        return module_fingerprint(load_teacher(self._knowledge_encoder, 1)[0])
+
+    @cached_property
+    def _knowledge(self) -> str:
+        return fingerprint(build_knowledge_book(self._ontology))
 
 
 def seeds_on_disk(output: Path) -> list[int]:

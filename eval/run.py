@@ -119,9 +119,7 @@ def evaluate(
     task = load_task(task)
     check_request(task, data, candidates, extra_k)
     if task.has_classes:
-        for name, value in (("split", split), ("candidates", candidates), ("extra_k", extra_k or None), ("hpo", hpo)):
-            if value is not None:
-                logger.warning("`%s` is ignored: the task '%s' is on classes, not on phenotypes.", name, task.name)
+        _warn_of_ignored(task, split=split, candidates=candidates, extra_k=extra_k or None, hpo=hpo)
         from phenolip.eval.class_tasks import evaluate_classes  # here, since it needs scikit-learn
 
         return evaluate_classes(task, model, data, output_dir, device=device, report=report, report_path=report_path)
@@ -162,24 +160,9 @@ def evaluate(
             training_index=model_file(encoder.name, TRAINING_INDEX) if about_data["contamination"] else None,
             output_dir=output_dir,
         )
-    metrics = beside.metrics
-    results = {
-        "task": task.name,
-        "task_version": task.version,
-        "primary_metric": task.primary_metric,
-        "model": encoder.name,
-        "encoder": describe_model(encoder),
-        "n": len(pairs) if pairs is not None else metrics[task.primary_metric].n,
-        **describe_metrics(metrics),
-        **({"breakdown": measured.breakdown} if measured.breakdown else {}),
-        **measured.about,
-        **beside.about,
-        "prompts": task.prompts,
-        "settings": task.evaluators,
-        **about_data,
-        **describe_run(ontology, time.perf_counter() - started),
-    }
-    write_per_query(output_dir / PER_QUERY, metrics, measured.queries)
+    results = _results(task, encoder, measured, beside, about_data, len(pairs) if pairs is not None else None)
+    results |= describe_run(ontology, time.perf_counter() - started)
+    write_per_query(output_dir / PER_QUERY, beside.metrics, measured.queries)
     write_json(output_dir / "results.json", results)
     evaluation = Evaluation(results, pairs, predictions, beside.hits)
     if pairs is not None:
@@ -187,6 +170,33 @@ def evaluate(
     if report:
         write_report_if_possible(evaluation, Path(report_path or output_dir / "report.html"))
     return evaluation
+
+
+def _warn_of_ignored(task: Task, **settings: Any) -> None:
+    for name, value in settings.items():
+        if value is not None:
+            logger.warning("`%s` is ignored: the task '%s' is on classes, not on phenotypes.", name, task.name)
+
+
+def _results(
+    task: Task, encoder: Any, measured: Measurements, beside: Beside, about_data: dict[str, Any], num_pairs: int | None
+) -> dict[str, Any]:
+    """The content of results.json but for the circumstances of the run."""
+    return {
+        "task": task.name,
+        "task_version": task.version,
+        "primary_metric": task.primary_metric,
+        "model": encoder.name,
+        "encoder": describe_model(encoder),
+        "n": num_pairs if num_pairs is not None else beside.metrics[task.primary_metric].n,
+        **describe_metrics(beside.metrics),
+        **({"breakdown": measured.breakdown} if measured.breakdown else {}),
+        **measured.about,
+        **beside.about,
+        "prompts": task.prompts,
+        "settings": task.evaluators,
+        **about_data,
+    }
 
 
 def load_encoder(model: str | Path | SupportsEncoding, ontology: PhenotypeOntology, device: str | None) -> Any:
