@@ -56,6 +56,8 @@ class _PhenoLIPTowerConfig(PreTrainedConfig):
     projection_dim: int | None = None
     projection_init: Literal["normal", "identity"] = "normal"
     projection_dropout: float | int = 0.0
+    projection_bias: bool | None = None
+    projection_hidden_size: int | None = None
 
     def __post_init__(self, **kwargs):
         self.tower_config = _resolve_tower(self.tower_config, self._default_tower, self._poolings)
@@ -82,7 +84,19 @@ class _PhenoLIPTowerConfig(PreTrainedConfig):
             )
         if not 0 <= self.projection_dropout < 1:
             raise ValueError(f"`projection_dropout` must be at least 0 and below 1, got {self.projection_dropout}.")
+        self._check_projection_layers()
         super().__post_init__(**kwargs)
+
+    def _check_projection_layers(self) -> None:
+        if self.projection_bias is not None and self.projection not in ("linear", "mlp"):
+            raise ValueError(f"`projection_bias` needs `projection` 'linear' or 'mlp', got '{self.projection}'.")
+        if self.projection_hidden_size is None:
+            return
+        if self.projection != "mlp" or self.projection_hidden_size < 1:
+            raise ValueError(
+                "`projection_hidden_size` must be at least 1, with `projection` 'mlp', got "
+                f"{self.projection_hidden_size} with '{self.projection}'."
+            )
 
     @property
     def pooled_size(self) -> int:
@@ -118,6 +132,10 @@ class PhenoLIPTextConfig(_PhenoLIPTowerConfig):
             features, cut or filled with zeros where the widths differ.
         projection_dropout (`float`, *optional*, defaults to 0.0):
             Share of the pooled features that training drops before the projection.
+        projection_bias (`bool`, *optional*):
+            Whether a linear or mlp projection has biases; by default an mlp has and a linear one has not.
+        projection_hidden_size (`int`, *optional*):
+            Width between the two layers of an mlp; by default that of the pooled features.
 
     Example:
 
@@ -155,6 +173,10 @@ class PhenoLIPVisionConfig(_PhenoLIPTowerConfig):
             `normal` or, for a linear or residual projection, `identity`.
         projection_dropout (`float`, *optional*, defaults to 0.0):
             Share of the pooled features that training drops before the projection.
+        projection_bias (`bool`, *optional*):
+            Whether a linear or mlp projection has biases; by default an mlp has and a linear one has not.
+        projection_hidden_size (`int`, *optional*):
+            Width between the two layers of an mlp; by default that of the pooled features.
     """
 
     model_type = "phenolip_vision_model"

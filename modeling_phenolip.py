@@ -142,13 +142,15 @@ class PhenoLIPProjection(nn.Module):
         if config.projection == "none":
             self.layers = nn.Identity()
         elif config.projection == "linear":
-            self.layers = nn.Linear(in_size, out_size, bias=False)
+            self.layers = nn.Linear(in_size, out_size, bias=bool(config.projection_bias))
             self.layers.starts_as_identity = begins_as_identity
         elif config.projection == "residual":
             self.layers = ResidualProjection(in_size, out_size)
             self.layers.linear.starts_as_identity = begins_as_identity
         else:
-            self.layers = nn.Sequential(nn.Linear(in_size, in_size), nn.GELU(), nn.Linear(in_size, out_size))
+            width, bias = config.projection_hidden_size or in_size, config.projection_bias is not False
+            expand, reduce = nn.Linear(in_size, width, bias=bias), nn.Linear(width, out_size, bias=bias)
+            self.layers = nn.Sequential(expand, nn.GELU(), reduce)
 
     def forward(self, pooled: torch.Tensor) -> torch.Tensor:
         """(N, pooled_size) -> (N, projection_dim)."""
