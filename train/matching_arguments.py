@@ -38,6 +38,11 @@ class MatchingArguments:
         "l1", help="Targets of soft_ce_*: divided by their sum; their softmax (MedCLIP); none = as they are."
     )
     matching_target_temperature: float = setting(1.0, help="Divides targets before `matching_target_norm: softmax`.")
+    local_weight: float = setting(
+        0.0,
+        help="Of GLoRIA's local term, words of a caption against regions of the image; needs report and towers that "
+        "are trained; captions are then encoded together, without `chunk_size`.",
+    )
     ssm_model: str | None = setting(
         None,
         help="Frozen text model of `targets: ssm`, Stage 1 folder, Hub id or folder; default `knowledge_encoder`.",
@@ -53,7 +58,7 @@ class MatchingArguments:
 
     def _check_matching(self, targets: str, knowledge_encoder: str | None, caption_target_weight: float) -> None:
         """Ranges, and settings that others would make void."""
-        for name in ("contrastive_weight", "matching_weight"):
+        for name in ("contrastive_weight", "matching_weight", "local_weight"):
             require(getattr(self, name) >= 0, name, "0 or above", getattr(self, name))
         require(self.max_findings >= 1, "max_findings", "1 or above", self.max_findings)
         temperature = self.matching_target_temperature
@@ -66,6 +71,7 @@ class MatchingArguments:
             f"entity for `knowledge: {self.knowledge}`",
             self.text_unit,
         )
+        require(not entity or not self.local_weight, "local_weight", "0 for `text_unit: entity`", self.local_weight)
         file = self.knowledge_file
         require(self.knowledge != "flat" or bool(file), "knowledge_file", "given for `knowledge: flat`", file)
         require(self.knowledge != "none" or not file, "knowledge_file", "left out for `knowledge: none`", file)
