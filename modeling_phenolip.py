@@ -336,6 +336,12 @@ class PhenoLIPVisionModel(PhenoLIPPreTrainedModel):
         """Pooled features, `(num_images, pooled_size)` -> embeddings, `(num_images, projection_dim)`."""
         return _unit_norm(self.projection(pooled))
 
+    def patch_features(self, last_hidden_state: torch.Tensor) -> torch.Tensor:
+        """Features of the tower -> those of places in the image alone, `(num_images, num_places, hidden_size)`."""
+        if last_hidden_state.ndim == 4:
+            return last_hidden_state.flatten(2).transpose(1, 2)  # (N, C, H, W) -> (N, H * W, C)
+        return last_hidden_state[:, _NUM_PREFIX_TOKENS.get(self.config.tower_config.model_type, 0) :]
+
     def forward(self, pixel_values: torch.FloatTensor, **kwargs: Any) -> PhenoLIPVisionModelOutput:
         r"""
         Args:
@@ -365,9 +371,7 @@ class PhenoLIPVisionModel(PhenoLIPPreTrainedModel):
             return output.pooler_output.flatten(1)  # a resnet gives (N, C, 1, 1)
         if pooling == "cls":
             return features[:, 0]
-        if features.ndim == 4:
-            features = features.flatten(2).transpose(1, 2)  # (N, C, H, W) -> (N, H * W, C)
-        patches = features[:, _NUM_PREFIX_TOKENS.get(self.config.tower_config.model_type, 0) :]
+        patches = self.patch_features(features)
         return patches.amax(dim=1) if pooling == "max" else patches.mean(dim=1)
 
 
