@@ -3,12 +3,15 @@
 import argparse
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from phenolip.datasets_scripts.composites import prepare_composites
 from phenolip.datasets_scripts.phenobench import prepare_phenobench
 from phenolip.datasets_scripts.prepare import prepare_phantoms, prepare_split
+from phenolip.inference.candidates import read_candidates
+from phenolip.ontology.graph import PhenotypeOntology
 from phenolip.ontology.reader import load_ontology
 
 HELP = "make data ready: phenobench or phenokg for load_dataset, a split of your pairs, phantoms, compound figures"
@@ -49,6 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     split.add_argument("--seed", type=int, default=0, help="which of the possible splits (0)")
     split.add_argument(
         "--max_phash_distance", type=int, default=4, metavar="BITS", help="near copies differ in at most this (4)"
+    )
+    split.add_argument(
+        "--hold_out",
+        metavar="N|FILE",
+        help="phenotypes that are not trained on, with their descendants, synonyms and mentions: so many, drawn, or "
+        "those of a file (an HPO id, name or exact synonym a line); pairs that show one go to unseen/, their names to "
+        "held_out.json, and `phenolip eval --task unseen` measures a model on them (docs/medfilip.md)",
     )
     phantoms = targets.add_parser(
         "phantoms", help="images drawn in code, with captions and HPO ids", allow_abbrev=False
@@ -132,9 +142,14 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         max_phash_distance=args.max_phash_distance,
         name_phenotypes=_name_phenotypes(args.hpo) if args.label else None,
+        **_held_out(args, reading["ontology"]),
         **reading,
     )
     counts = manifest["num_rows"]
+    if args.hold_out is not None:
+        out = ", ".join(f"{number} ({reason})" for reason, number in manifest["held_out"]["left_out"].items())
+        sys.stdout.write(f"Held out: {len(manifest['held_out']['terms'])} terms, {counts['unseen']} rows in unseen; ")
+        sys.stdout.write(f"not trained on: {out}.\n")
     sys.stdout.write(f"Split: {counts['train']} rows in {args.output}/train, {counts['validation']} in validation.\n")
     for other in manifest["also"]:
         linked = other["num_rows_linked_to_validation"]
@@ -164,11 +179,24 @@ def _run_phenokg(args: argparse.Namespace, reading: dict[str, Any]) -> int:
     return 0
 
 
-def _name_phenotypes(hpo: str | None) -> Callable[[str], list[str]]:
+def _name_phenotypes(hpo: str | None, *, denied: bool = False) -> Callable[[str], list[str]]:
     from phenolip.phenokg.link_phenotypes import LinkConfig, make_linker  # needs the extra "phenokg"
 
     linker = make_linker(LinkConfig(hpo=hpo))
-    return lambda caption: [link.hpo_id for link in linker.link(caption) if link.assertion == "present"]
+    return lambda caption: [link.hpo_id for link in linker.link(caption) if denied or link.assertion == "present"]
+
+
+def _held_out(args: argparse.Namespace, ontology: PhenotypeOntology) -> dict[str, Any]:
+    """Which terms are held out, and a linker that finds wordings of them beside their names where it is installed."""
+    if args.hold_out is None:
+        return {}
+    has_linker = find_spec("msgspec") is not None  # of the extra "phenokg"
+    if not has_linker:
+        sys.stderr.write(
+            "Mentions are looked for by name and synonym alone: `pip install phenolip[phenokg]` for more.\n"
+        )
+    terms = int(args.hold_out) if args.hold_out.isdigit() else tuple(read_candidates(args.hold_out, ontology))
+    return {"hold_out": terms, "link": _name_phenotypes(args.hpo, denied=True) if has_linker else None}
 
 
 def _run_composites(args: argparse.Namespace, reading: dict[str, Any]) -> int:

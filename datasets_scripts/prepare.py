@@ -8,6 +8,7 @@ import datasets
 import numpy as np
 
 from phenolip.datasets_scripts.features import LOADED_PAIRS
+from phenolip.datasets_scripts.hold_out import HELD_OUT_FILE, Apart, set_apart
 from phenolip.datasets_scripts.load import LoadReport, NamePhenotypes, load_pairs_with_report
 from phenolip.datasets_scripts.sources import GROUP_COLUMNS
 from phenolip.datasets_scripts.split import split_rows_by_group
@@ -21,6 +22,8 @@ from phenolip.datasets_scripts.tables import (
 )
 from phenolip.exceptions import DataError
 from phenolip.ontology.graph import PhenotypeOntology
+from phenolip.ontology.reader import load_ontology
+from phenolip.provenance import write_json
 
 #: Columns of a written split: those of ``load_pairs``, with images that open as pictures.
 SPLIT_PAIRS = datasets.Features({**LOADED_PAIRS, "image": datasets.Image()})
@@ -41,8 +44,13 @@ def prepare_split(
     max_bad_fraction: float = 0.01,
     bad_rows_path: str | Path | None = None,
     name_phenotypes: NamePhenotypes | None = None,
+    hold_out: int | Sequence[str] | None = None,
+    link: NamePhenotypes | None = None,
 ) -> dict[str, Any]:
     """Write ``output/train`` and ``output/validation`` as Parquet with embedded images, split by group.
+
+    Where terms are held out, ``output/unseen`` gets the rows that show them and held_out.json names them: see
+    `phenolip.datasets_scripts.hold_out`.
 
     Args:
         source: What ``load_pairs`` accepts.
@@ -59,10 +67,14 @@ def prepare_split(
         max_bad_fraction: Share of the rows of each source that may be left out.
         bad_rows_path: Where those are listed; a number before its suffix stands for each of ``also``, from 1.
         name_phenotypes: Gives the ids that a caption names; asked for rows without a label.
+        hold_out: Terms that are not trained on, or how many to draw.
+        link: Caption -> every id that it names, by which rows of held-out terms are found beside their names.
 
     Returns:
         The manifest.
     """
+    if hold_out is not None:
+        ontology = ontology or load_ontology()
     reading = {
         "ontology": ontology,
         "max_bad_fraction": max_bad_fraction,
@@ -75,16 +87,25 @@ def prepare_split(
             for number, other in enumerate(also, 1)
         ]
         extra = datasets.concatenate_datasets([rows for rows, _ in others]) if others else None
+        apart = None
+        if hold_out is not None:
+            settings = {"max_phash_distance": max_phash_distance, "seed": seed, "link": link}
+            apart = set_apart(pairs, extra, hold_out, ontology, **settings)
         train, validation, added = split_rows_by_group(
-            pairs,
-            extra,
+            pairs if apart is None else pairs.select(apart.kept),
+            extra if apart is None or extra is None else extra.select(apart.kept_extra),
             validation_fraction=validation_fraction,
             seed=seed,
             max_phash_distance=max_phash_distance,
         )
+        if apart is not None:
+            train, validation, added = apart.kept[train], apart.kept[validation], apart.kept_extra[added]
         parts = {"train": pairs.select(train), "validation": pairs.select(validation)}
         if extra is not None:
             parts["train"] = datasets.concatenate_datasets([parts["train"], extra.select(added)])
+        if apart is not None:
+            parts["unseen"] = pairs.select(apart.unseen)
+            write_json(folder / HELD_OUT_FILE, apart.rows())
         for name, part in parts.items():
             write_parquet(embedded_rows(part, max_side=max_side), folder / name, name, SPLIT_PAIRS)
         manifest = write_manifest(
@@ -96,7 +117,8 @@ def prepare_split(
             num_labels=report.num_labels,
             num_labels_dropped=report.num_labels_dropped,
             labelled_by_caption=name_phenotypes is not None,
-            also=_describe_others(others, added),
+            also=_describe_others(others, added, apart),
+            held_out=apart.describe() if apart is not None else None,
             hpo_release=next(filter(None, (part.hpo_release for part in (report, *(r for _, r in others)))), None),
             validation_fraction=validation_fraction,
             seed=seed,
@@ -104,7 +126,7 @@ def prepare_split(
             max_side=max_side,
             data_revision={name: data_revision(part) for name, part in parts.items()},
         )
-        write_card(folder, _front(), _describe(manifest))
+        write_card(folder, _front(tuple(parts)), _describe(manifest))
     return manifest
 
 
@@ -112,16 +134,21 @@ def _numbered(path: str | Path | None, number: int) -> Path | None:
     return Path(path).with_suffix(f".{number}{Path(path).suffix}") if path is not None else None
 
 
-def _describe_others(others: Sequence[tuple[datasets.Dataset, LoadReport]], added: np.ndarray) -> list[dict[str, Any]]:
+def _describe_others(
+    others: Sequence[tuple[datasets.Dataset, LoadReport]], added: np.ndarray, apart: Apart | None
+) -> list[dict[str, Any]]:
     """What became of the rows of each further source; ``added`` counts through all of them."""
     described, start = [], 0
     for rows, report in others:
-        linked = np.setdiff1d(np.arange(len(rows)), added - start)
+        own = np.arange(len(rows))
+        kept = own if apart is None else np.intersect1d(own, apart.kept_extra - start)
+        linked = np.setdiff1d(kept, added - start)
         start += len(rows)
         described.append(
             {
                 "source": report.source,
-                "num_rows_added": len(rows) - len(linked),
+                "num_rows_added": len(kept) - len(linked),
+                "num_rows_held_out": len(rows) - len(kept),
                 "num_rows_linked_to_validation": len(linked),
                 "row_ids_linked_to_validation": [rows["row_id"][int(row)] for row in linked],
                 "num_rows_left_out": report.bad_rows,
@@ -165,8 +192,8 @@ def prepare_phantoms(output: str | Path, *, num_train: int, num_validation: int,
         )
 
 
-def _front() -> dict[str, Any]:
-    files = [{"split": name, "path": f"{name}/*.parquet"} for name in ("train", "validation")]
+def _front(parts: Sequence[str]) -> dict[str, Any]:
+    files = [{"split": name, "path": f"{name}/*.parquet"} for name in parts]
     return {
         "license": "other",
         "tags": ["medical", "phenotype", "hpo"],
@@ -183,6 +210,11 @@ def _describe(manifest: dict[str, Any]) -> str:
         for other in manifest["also"]
     )
     labelled = " Rows without phenotypes have those that their captions name." * manifest["labelled_by_caption"]
+    if (held_out := manifest["held_out"]) is not None:
+        labelled += (
+            f" The {len(held_out['terms'])} terms of `{HELD_OUT_FILE}`, their descendants and every mention of either "
+            f"are in neither part; the {counts['unseen']} pairs that show one are in `unseen/`."
+        )
     return f"""# Image-text pairs, split by group
 
 Written by `phenolip prepare split` from `{manifest["source"]}`: {counts["train"]} pairs for training,

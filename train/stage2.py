@@ -20,6 +20,7 @@ from phenolip.exceptions import ConfigurationError
 from phenolip.modeling_phenolip import PhenoLIPModel
 from phenolip.ontology.graph import PhenotypeOntology
 from phenolip.ontology.knowledge_file import fingerprint, write_knowledge
+from phenolip.ontology.name_search import NameSearch
 from phenolip.ontology.reader import load_ontology
 from phenolip.processing_phenolip import PhenoLIPProcessor
 from phenolip.provenance import content_hash, write_json
@@ -309,13 +310,17 @@ def _prepare_for_training(model: PhenoLIPModel, arguments: ModelArguments) -> No
 
 
 def _write_training_index(output_dir: Path, rows: Dataset, ontology: PhenotypeOntology) -> None:
-    """training_index.parquet, by which an evaluation notices images it was trained on, and how often each phenotype
-    was, and phenotypes.json."""
+    """training_index.parquet, by which an evaluation notices images and phenotypes it was trained on, and how often
+    each phenotype was, and phenotypes.json. Captions stay out: they may be nobody else's to read."""
+    search = NameSearch(ontology)
+    ids = [{finding["hpo_id"] for finding in findings if finding["hpo_id"]} for findings in rows["findings"]]
+    mentioned = [sorted(own.union(search.find(text))) for own, text in zip(ids, rows["caption"], strict=True)]
     index = pa.table(
         {
             "sha256": list(rows["sha256"]),
             "row_id": list(map(str, rows["row_id"])),
             "hpo_ids": pa.array(list(rows["hpo_ids"]), pa.list_(pa.string())),
+            "mentioned_ids": pa.array(mentioned, pa.list_(pa.string())),
         }
     )
     pq.write_table(index, output_dir / "training_index.parquet")
