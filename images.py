@@ -1,7 +1,7 @@
 """Image files as users have them -> RGB pictures.
 
-Only raster formats that Pillow decodes in-process are opened, so no file can start another program. A file that is
-truncated, too large or not an image raises ``DataError`` with one sentence.
+Only raster formats that Pillow decodes in-process are opened, so no file can start another program, and DICOM where
+pydicom is installed. A file that is truncated, too large or not an image raises ``DataError`` with one sentence.
 """
 
 import base64
@@ -14,12 +14,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from phenolip.dicom_images import DICOM_SUFFIXES, decode_dicom, is_dicom
 from phenolip.exceptions import DataError
 
 #: Formats that are opened, by the names that Pillow registers (MPO comes with JPEG).
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
 #: Suffixes of such files.
 SUFFIXES = frozenset(".jpg .jpeg .jfif .png .gif .bmp .tif .tiff .webp .avif .jp2 .j2k .mpo .ppm .pgm .pbm".split())
+#: The same and DICOM's, for folders of images with labels.
+IMAGE_SUFFIXES = SUFFIXES | DICOM_SUFFIXES
 MAX_PIXELS = 89_478_485  # Pillow's own threshold of suspicion: a quarter of a GiB as RGB
 
 # What Pillow's decoders raise on damaged files; UnidentifiedImageError is an OSError.
@@ -57,7 +60,7 @@ def decode_image(image: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image.I
 
     EXIF rotation is applied, transparency is laid on white, an animation gives its first frame, palettes and CMYK are
     converted. Greyscale deeper than 8 bits is windowed from its minimum to its maximum (a constant image becomes
-    black), since no display window comes with such files.
+    black), since no display window comes with such files. DICOM files carry one: see `decode_dicom`.
 
     Args:
         image: A path, the bytes of a file, a ``datasets`` row ``{"bytes", "path"}``, or a Pillow image.
@@ -108,12 +111,21 @@ def read_image(image: str | Path | bytes | Mapping[str, Any]) -> tuple[bytes, st
         raise DataError(f"Image {image} cannot be read: {error}.") from error
 
 
+def drop_patient_data(data: bytes) -> bytes:
+    """An image file as it may be stored elsewhere: itself, but a DICOM file as PNG, without any of its tags."""
+    if not is_dicom(data):
+        return data
+    buffer = io.BytesIO()
+    _open(data, "the image", MAX_PIXELS).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def shrink_image(data: bytes, max_side: int) -> tuple[bytes, bool]:
     """Scale an image file so that its longer side is at most ``max_side`` pixels.
 
     Returns:
         The bytes and whether they are new: a file that is small enough is returned as it is, any other becomes a JPEG
-        of quality 95.
+        of quality 95. A DICOM file should have gone through `drop_patient_data` before.
     """
     with _open(data, "the image", MAX_PIXELS) as opened:
         if max(opened.size) <= max_side:
@@ -135,11 +147,8 @@ def thumbnail_uri(image: Image.Image, max_side: int) -> str:
 
 
 def _open(data: bytes, name: str, max_pixels: int) -> Image.Image:
-    if data[128:132] == b"DICM":
-        raise DataError(
-            f"{name} is a DICOM file; export it as PNG with the display window you want, for example by dcmtk's "
-            "`dcm2img`, and without patient data."
-        )
+    if is_dicom(data):
+        return decode_dicom(data, name, max_pixels)
     try:
         opened = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:

@@ -17,6 +17,7 @@ from phenolip.datasets_scripts.bench_facts import ATTRIBUTION, facts_by_row, nam
 from phenolip.datasets_scripts.contamination import AuditedTable
 from phenolip.datasets_scripts.kg_tables import KgBuild, pair_row, row_id
 from phenolip.datasets_scripts.load import load_pairs_with_report
+from phenolip.dicom_images import is_dicom
 from phenolip.exceptions import DataError
 from phenolip.images import read_image, verify_image
 from phenolip.ontology.graph import PhenotypeOntology
@@ -103,7 +104,7 @@ def open_bench_source(
         report.source,
         candidates,
         AuditedTable.read(pairs, report.source),
-        lambda place: read_image(pairs[place]["image"])[0],
+        lambda place: _file(pairs[place]["image"]),
         None,
         report.bad_rows,
         names_splits(data, split),
@@ -119,6 +120,13 @@ def read_training_table(
         return _build_table(chosen, str(data), Path())
     pairs, report = load_pairs_with_report(data, split=split, ontology=ontology, max_bad_fraction=max_bad_fraction)
     return AuditedTable.read(pairs, report.source)
+
+
+def _file(image: Mapping[str, Any]) -> bytes:
+    data, name = read_image(image)
+    if is_dicom(data):  # a benchmark holds files as they are
+        raise DataError(f"{name} is a DICOM file, whose tags name a patient; `phenolip prepare split` takes them out.")
+    return data
 
 
 def _is_build(data: str | Path) -> bool:

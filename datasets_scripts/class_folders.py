@@ -6,7 +6,7 @@ from pathlib import Path
 
 from phenolip.datasets_scripts.labelled_images import ImageClass, LabelledImages, one_hot, value_columns
 from phenolip.exceptions import DataError
-from phenolip.images import SUFFIXES
+from phenolip.images import IMAGE_SUFFIXES
 
 #: Names that folders of splits go by -> the split.
 SPLIT_FOLDERS = {
@@ -55,7 +55,7 @@ def read_class_folders(folder: str | Path, classes: Sequence[ImageClass]) -> Lab
                 continue
             if column is None:
                 dropped["folder is no class"] += 1
-            elif path.suffix.casefold() not in SUFFIXES or path.name.startswith("."):
+            elif path.suffix.casefold() not in IMAGE_SUFFIXES or path.name.startswith("."):
                 dropped["not an image"] += 1
             elif not path.resolve().is_relative_to(folder.resolve()):
                 dropped["link out of the folder"] += 1

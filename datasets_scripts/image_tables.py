@@ -32,7 +32,7 @@ class TableLayout:
         group: Column of the patient, case or lesion; None where rows stand alone.
         split: Column of the split; None where splits are files, or there are none.
         folders: Folders of images beside the table, searched in this order.
-        suffix: What is added to the name of an image, such as ".jpg".
+        suffix: What is added to the name of an image, such as ".jpg"; of several the first that exists.
     """
 
     image: str = "file_name"
@@ -41,7 +41,7 @@ class TableLayout:
     group: str | None = None
     split: str | None = None
     folders: tuple[str, ...] = (".",)
-    suffix: str = ""
+    suffix: str | Sequence[str] = ""
 
 
 def read_rows(path: str | Path) -> list[dict[str, Any]]:
@@ -167,14 +167,15 @@ def _labels(
 
 
 def _find(root: Path, layout: TableLayout, name: str) -> Path | None:
-    relative = PurePosixPath(name + layout.suffix)
-    if relative.is_absolute() or ".." in relative.parts or "\\" in name or "\0" in name:
-        return None
-    for folder in layout.folders:
-        path = root / folder / relative
-        try:
-            if path.is_file() and path.resolve().is_relative_to(root.resolve()):
-                return path
-        except OSError:  # a name too long for the file system
+    suffixes = [layout.suffix] if isinstance(layout.suffix, str) else layout.suffix
+    for relative in (PurePosixPath(name + suffix) for suffix in suffixes):
+        if relative.is_absolute() or ".." in relative.parts or "\\" in name or "\0" in name:
             return None
+        for folder in layout.folders:
+            path = root / folder / relative
+            try:
+                if path.is_file() and path.resolve().is_relative_to(root.resolve()):
+                    return path
+            except OSError:  # a name too long for the file system
+                return None
     return None

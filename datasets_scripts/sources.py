@@ -20,7 +20,7 @@ from datasets.packaged_modules.cache.cache import Cache
 from huggingface_hub.constants import HF_HUB_CACHE
 
 from phenolip.exceptions import DataError
-from phenolip.images import SUFFIXES
+from phenolip.images import IMAGE_SUFFIXES
 
 logger = logging.getLogger(__name__)
 
@@ -290,7 +290,8 @@ def _image_column(dataset: datasets.Dataset) -> str | None:
     typed = [column for column, feature in dataset.features.items() if isinstance(feature, datasets.Image)]
     if typed:
         return "image" if "image" in typed else typed[0]
-    by_suffix = [column for column in dataset.column_names if f".{column.rsplit('.', 1)[-1].lower()}" in SUFFIXES]
+    endings = {column: f".{column.rsplit('.', 1)[-1].lower()}" for column in dataset.column_names}
+    by_suffix = [column for column, ending in endings.items() if ending in IMAGE_SUFFIXES]
     return "image" if "image" in dataset.column_names else next(iter(by_suffix), None)
 
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from phenolip.exceptions import DataError
-from phenolip.images import read_image, shrink_image
+from phenolip.images import drop_patient_data, read_image, shrink_image
 
 MANIFEST = "manifest.json"
 _WRITER = "phenolip prepare"
@@ -32,8 +32,12 @@ def embedded_rows(pairs: datasets.Dataset, *, max_side: int | None = None) -> It
     """
 
     def embed(row: dict[str, Any]) -> dict[str, Any]:
-        data, _ = read_image(row["image"])
+        file, _ = read_image(row["image"])
         name = PurePath(row["image"]["path"] or row["row_id"]).name
+        data = drop_patient_data(file)
+        if data is not file:
+            name = PurePath(name).with_suffix(".png").name
+            row = {**row, "sha256": hashlib.sha256(data).hexdigest()}
         if max_side is not None:
             data, is_new = shrink_image(data, max_side)
             if is_new:

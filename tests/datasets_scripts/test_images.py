@@ -128,13 +128,6 @@ def test_bombs_are_refused_before_they_are_decoded(helpers):
         verify_image(huge, "huge.pbm")
 
 
-def test_dicom_by_mistake_names_the_remedy(tmp_path):
-    path = tmp_path / "scan.dcm"
-    path.write_bytes(bytes(128) + b"DICM" + bytes(64))
-    with pytest.raises(DataError, match=r"scan\.dcm is a DICOM file; export it as PNG"):
-        decode_image(path)
-
-
 def test_formats_that_start_other_programs_are_not_opened():
     with pytest.raises(DataError, match="not an image in one of the formats"):
         decode_image(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n")
