@@ -1,9 +1,11 @@
-"""ResNet-50 and ConvNeXt trained in full on a labelled set: what probes are compared with.
+"""ResNet-50, ConvNeXt-T and EfficientNet-Lite0 trained in full on a labelled set: what probes are compared with.
 
-Weights are random, from the configurations of `transformers`; the published baselines (MedFILIP, arXiv 2501.10775)
+Weights are random, from the configurations of `transformers` and our own; the published baselines (MedFILIP, arXiv 2501.10775)
 begin with ImageNet weights, which a folder given as `weights` may hold. Optimiser and schedule are ours.
 """
 
+import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,17 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 from transformers import AutoModelForImageClassification, ConvNextConfig, ResNetConfig
+from transformers.modeling_outputs import ImageClassifierOutput
 
+from phenolip.configuration_efficientnet_lite import EfficientNetLiteConfig
 from phenolip.datasets_scripts.labelled_images import UNCERTAIN, LabelledImages
 from phenolip.exceptions import ConfigurationError, near_matches
 from phenolip.images import decode_image
+from phenolip.modeling_efficientnet_lite import EfficientNetLiteModel
 
-BASELINES = {"resnet50": ResNetConfig, "convnext": ConvNextConfig}  # their defaults are ResNet-50 and ConvNeXt-T
+LITE = "efficientnet_lite0"
+#: Their defaults are ResNet-50, ConvNeXt-T and EfficientNet-Lite0.
+BASELINES = {"resnet50": ResNetConfig, "convnext": ConvNextConfig, LITE: EfficientNetLiteConfig}
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet
 
 
@@ -50,16 +57,20 @@ def build_baseline(name: str, num_classes: int, *, weights: str | Path | None = 
     """An untrained classifier of RGB images, or one with the weights of a folder or Hub id and a new head.
 
     Args:
-        name: "resnet50" or "convnext".
+        name: One of `BASELINES`.
         num_classes: Width of its head.
         weights: Folder or Hub id of pretrained weights.
         sizes: Fields of the configuration that differ, as for a small one in a test.
 
     Raises:
-        ConfigurationError: The name is unknown.
+        ConfigurationError: The name is unknown, or weights are given for EfficientNet-Lite0, which takes none here.
     """
     if name not in BASELINES:
         raise ConfigurationError(f"Unknown baseline '{name}'.{near_matches(name, BASELINES)}")
+    if name == LITE:
+        if weights is not None:
+            raise ConfigurationError(f"`weights` must be None for {LITE}, got {weights}.")
+        return _LiteClassifier(EfficientNetLiteConfig(batch_norm_momentum=0.1, **sizes), num_classes)
     if weights is not None:
         return AutoModelForImageClassification.from_pretrained(
             weights, num_labels=num_classes, ignore_mismatched_sizes=True
@@ -67,7 +78,78 @@ def build_baseline(name: str, num_classes: int, *, weights: str | Path | None = 
     return AutoModelForImageClassification.from_config(BASELINES[name](num_labels=num_classes, **sizes))
 
 
-def train_baseline(model: nn.Module, images: LabelledImages, settings: SupervisedSettings) -> list[float]:
+class _LiteClassifier(nn.Module):
+    def __init__(self, config: EfficientNetLiteConfig, num_classes: int) -> None:
+        super().__init__()
+        self.tower = EfficientNetLiteModel(config)
+        self.classifier = nn.Linear(config.hidden_size, num_classes)
+
+    def forward(self, pixel_values: torch.Tensor) -> ImageClassifierOutput:
+        return ImageClassifierOutput(logits=self.classifier(self.tower(pixel_values).pooler_output))
+
+
+@dataclass(frozen=True)
+class BaselineFit:
+    """A baseline at its best epoch.
+
+    Attributes:
+        probabilities: (T, C) of the test images.
+        epoch: The epoch whose weights were kept, from 1.
+        validation_accuracies: After each epoch.
+    """
+
+    probabilities: NDArray
+    epoch: int
+    validation_accuracies: tuple[float, ...]
+
+
+def fit_baseline(
+    model: nn.Module,
+    train: LabelledImages,
+    validation: LabelledImages,
+    test: LabelledImages,
+    settings: SupervisedSettings,
+    on_epoch: Callable[[int, float], None] = lambda epoch, accuracy: None,
+) -> BaselineFit:
+    """Trains and keeps the weights of the epoch with the highest validation accuracy, the first of several.
+
+    Args:
+        model: As `build_baseline` returns it.
+        train: Images to train on.
+        validation: Images to choose the epoch on.
+        test: Images to give probabilities for.
+        settings: How it is trained.
+        on_epoch: Called with the epoch and its validation accuracy.
+    """
+    accuracies: list[float] = []
+    best: dict[str, torch.Tensor] = {}
+
+    def choose() -> None:
+        accuracy = _accuracy(predict_baseline(model, validation, settings), validation)
+        if not accuracies or accuracy > max(accuracies):
+            best.update(copy.deepcopy(model.state_dict()))
+        accuracies.append(accuracy)
+        on_epoch(len(accuracies), accuracy)
+        model.train()
+
+    train_baseline(model, train, settings, after_epoch=choose)
+    model.load_state_dict(best)
+    kept = int(np.argmax(accuracies)) + 1
+    return BaselineFit(predict_baseline(model, test, settings), kept, tuple(accuracies))
+
+
+def _accuracy(probabilities: NDArray, images: LabelledImages) -> float:
+    if images.exclusive:
+        return float((probabilities.argmax(axis=1) == images.codes).mean())
+    return float(((probabilities >= 0.5) == (images.labels == 1)).all(axis=1).mean())
+
+
+def train_baseline(
+    model: nn.Module,
+    images: LabelledImages,
+    settings: SupervisedSettings,
+    after_epoch: Callable[[], None] = lambda: None,
+) -> list[float]:
     """Trains all weights: cross entropy where classes exclude each other, else one binary loss a known label.
 
     Returns:
@@ -96,6 +178,7 @@ def train_baseline(model: nn.Module, images: LabelledImages, settings: Supervise
             optimizer.step()
             schedule.step()
             losses.append(float(loss.detach()))
+        after_epoch()
     return losses
 
 

@@ -159,7 +159,7 @@ def test_no_tag_of_a_patient_is_kept(tmp_path, caplog):
     (row,) = embedded_rows(load_pairs(tmp_path))
     assert row["image"] == {"bytes": kept, "path": "a.png"}
     with pytest.raises(DataError, match="a DICOM file, whose tags name a patient"):
-        open_bench_source(tmp_path, split=None, ontology=None).image_bytes(0)
+        open_bench_source(tmp_path, split="train", ontology=None).image_bytes(0)
     with pytest.raises(DataError) as caught:
         decode_image(data[:-40])
     assert "Doe" not in str(caught.value) and caught.value.__cause__ is None
