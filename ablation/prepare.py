@@ -17,7 +17,7 @@ from phenolip.datasets_scripts.prepare import prepare_split
 from phenolip.datasets_scripts.tables import MANIFEST, data_revision
 from phenolip.exceptions import ConfigurationError
 from phenolip.ontology.reader import load_ontology
-from phenolip.phenokg.layouts import read_layouts
+from phenolip.phenokg.subfigures.layouts import read_layouts
 from phenolip.provenance import content_hash, write_json
 from phenolip.train import stage1
 from phenolip.train.arguments import RunArguments, parse

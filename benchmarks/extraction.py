@@ -22,8 +22,8 @@ from datetime import date
 from pathlib import Path
 
 from phenolip.ontology import load_ontology
-from phenolip.phenokg.finding_records import Finding
-from phenolip.phenokg.rule_extractor import RuleExtractor
+from phenolip.phenokg.findings.finding_records import Finding
+from phenolip.phenokg.findings.rule_extractor import RuleExtractor
 
 ROUNDS = 7
 SIDES = frozenset(("left", "right", "bilateral"))

@@ -19,8 +19,8 @@ from phenolip.ontology.build_knowledge import build_knowledge_book
 from phenolip.ontology.explanations import explains
 from phenolip.ontology.finding_template import count_words
 from phenolip.ontology.knowledge_book import KnowledgeBook
+from phenolip.phenokg.findings.rule_extractor import RuleExtractor
 from phenolip.phenokg.link_phenotypes import PhenotypeLinker
-from phenolip.phenokg.rule_extractor import RuleExtractor
 from phenolip.provenance import write_json
 
 

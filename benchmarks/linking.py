@@ -25,7 +25,7 @@ import ahocorasick_rs
 
 from phenolip.ontology import PhenotypeOntology, load_ontology
 from phenolip.phenokg.link_phenotypes import PhenotypeLinker
-from phenolip.phenokg.paper_linking import PaperLinker, plain_text
+from phenolip.phenokg.linking.paper_linking import PaperLinker, plain_text
 
 ROUNDS, WORDS, TEXTS = 9, 200, 600
 SETS = ("gscplus_dev", "omim_val")

@@ -1,10 +1,10 @@
 """How well the default head of the medical filter tells medical images from figures, and how that head is made.
 
-python benchmarks/medical_filter.py --data DIR --work DIR --output FILE.json [--head phenokg/medical_head.json]
+python benchmarks/medical_filter.py --data DIR --work DIR --output FILE.json [--head phenokg/figures/medical_head.json]
 
 DIR holds phenobench_gallery/, medpix2/, retina_vessels/, pneumoniamnist/, jats/ and compound/medicat_sample/. Every
 image of jats/ is a plot, table, map or gel of a real article; the drawn figures come from
-`phenolip.phenokg.drawn_figures`. Measured are
+`phenolip.phenokg.figures.drawn_figures`. Measured are
 
 - a head that never saw eight whole kinds of drawn figures, the real figures of three of the five articles, nor a fifth
   of the gallery and of MedPix (near copies, equal captions and cases on one side);
@@ -33,10 +33,10 @@ from tqdm.auto import tqdm
 from phenolip.images import decode_image
 from phenolip.inference.image_tower import load_image_tower
 from phenolip.near_copies import fold_caption, near_hashes, perceptual_hash
-from phenolip.phenokg.drawn_figures import KINDS, as_published, write_figures
-from phenolip.phenokg.filter_quality import filter_quality, wilson_share
-from phenolip.phenokg.image_features import FeatureStore
-from phenolip.phenokg.medical_head import cross_validated_scores, fit_head, save_head, score_images
+from phenolip.phenokg.figures.drawn_figures import KINDS, as_published, write_figures
+from phenolip.phenokg.figures.filter_quality import filter_quality, wilson_share
+from phenolip.phenokg.figures.image_features import FeatureStore
+from phenolip.phenokg.figures.medical_head import cross_validated_scores, fit_head, save_head, score_images
 from phenolip.phenokg.records import Drop, ImageFile
 from phenolip.provenance import git_commit, hardware, package_versions, write_json
 

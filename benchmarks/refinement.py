@@ -18,10 +18,10 @@ from datetime import date
 from pathlib import Path
 
 from phenolip.ontology import load_ontology
-from phenolip.phenokg.grounding import Grounding
+from phenolip.phenokg.captions.grounding import Grounding
+from phenolip.phenokg.captions.modality_words import find_modality
+from phenolip.phenokg.captions.sentences import sentences
 from phenolip.phenokg.link_phenotypes import PhenotypeLinker
-from phenolip.phenokg.modality_words import find_modality
-from phenolip.phenokg.sentences import sentences
 
 CAPTIONS, SENTENCES = 500, 4  # captions, and sentences of each
 MODALITIES = {"CT": "CT", "MR": "MRI"}

@@ -5,10 +5,10 @@ python benchmarks/subfigures.py --data DIR --training_composites DIR
 
 DIR holds phenobench_gallery/images, medpix2/images and compound/layouts_train.jsonl. Images and layouts are halved by
 the SHA-256 of their names: the network that weighs separators is fitted on composites of the first half, which the
-second command writes (`python -m phenolip.phenokg.fit_separators --composites DIR/*` then fits it); measured is on the
-second. Drawn figures are of the same kinds in both, with other seeds; measured are plots of one pair of axes. F1 is
-micro, one to one, at an IoU of 0.75; "whole" is the share of figures that gave one box. Time is that of
-one thread of the processor on decoded figures, and apart from it that of decoding them.
+second command writes (`python -m phenolip.phenokg.subfigures.fit_separators --composites DIR/*` then fits it);
+measured is on the second. Drawn figures are of the same kinds in both, with other seeds; measured are plots of one
+pair of axes. F1 is micro, one to one, at an IoU of 0.75; "whole" is the share of figures that gave one box. Time is
+that of one thread of the processor on decoded figures, and apart from it that of decoding them.
 """
 
 import argparse
@@ -33,9 +33,9 @@ from PIL import Image
 
 from phenolip.eval.metrics.subfigure_boxes import count_boxes, precision_recall_f1
 from phenolip.images import decode_image
-from phenolip.phenokg.drawn_figures import KINDS, as_published, draw_figure, write_figures
-from phenolip.phenokg.drawn_plots import PLOTS
-from phenolip.phenokg.layout_subfigures import find_subfigures
+from phenolip.phenokg.figures.drawn_figures import KINDS, as_published, draw_figure, write_figures
+from phenolip.phenokg.figures.drawn_plots import PLOTS
+from phenolip.phenokg.subfigures.layout_subfigures import find_subfigures
 
 PAGES = ("white", "grey", "black")
 _LAYOUTS = ["--layouts", "layouts.jsonl"]

@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _show(text: str, config: Any) -> int:
     from phenolip.phenokg.extract_findings import FindingExtractor
-    from phenolip.phenokg.finding_records import Document
+    from phenolip.phenokg.findings.finding_records import Document
 
     _warn(config)
     (result,) = FindingExtractor(config).extract([Document(text, doc_id="text")])
@@ -119,7 +119,7 @@ def _show(text: str, config: Any) -> int:
 
 
 def _dry_run(args: argparse.Namespace, config: Any) -> int:
-    from phenolip.phenokg.extraction_report import Prices, YieldReport, estimate
+    from phenolip.phenokg.findings.extraction_report import Prices, YieldReport, estimate
 
     prices, asks_model = Prices(args.price_in, args.price_out), config.back_end != "none"
     report = YieldReport(asks_model=asks_model, prices=prices)  # counts bad lines
@@ -129,8 +129,8 @@ def _dry_run(args: argparse.Namespace, config: Any) -> int:
 
 def _extract_file(args: argparse.Namespace, config: Any) -> int:
     from phenolip.phenokg.extract_findings import FindingExtractor
-    from phenolip.phenokg.extraction_files import write_findings
-    from phenolip.phenokg.extraction_report import Prices, YieldReport
+    from phenolip.phenokg.findings.extraction_files import write_findings
+    from phenolip.phenokg.findings.extraction_report import Prices, YieldReport
 
     output = Path(args.output)
     if output.resolve() == Path(args.input).resolve():
@@ -170,7 +170,7 @@ def _warn(config: Any) -> None:
 
 def _documents(args: argparse.Namespace, report: Any) -> Iterator[Any]:
     """Documents of the input; bad lines are counted, and too many of them an error that shows none of their text."""
-    from phenolip.phenokg.extraction_files import read_document
+    from phenolip.phenokg.findings.extraction_files import read_document
 
     num_lines = num_bad = 0
     first_problem = ""

@@ -91,8 +91,8 @@ def _add_decisions(parser: argparse.ArgumentParser) -> None:
 
 def _cluster(args: argparse.Namespace) -> int:
     from phenolip.inference.image_tower import load_image_tower
-    from phenolip.phenokg.cluster_features import ClusterConfig
-    from phenolip.phenokg.cluster_images import CLUSTERS, cluster_images
+    from phenolip.phenokg.figures.cluster_features import ClusterConfig
+    from phenolip.phenokg.figures.cluster_images import CLUSTERS, cluster_images
 
     if not Path(args.images).is_dir():
         raise DataError(f"`--images` must be a folder, got {args.images}.")
@@ -106,8 +106,8 @@ def _cluster(args: argparse.Namespace) -> int:
 
 
 def _review(args: argparse.Namespace) -> int:
-    from phenolip.phenokg.cluster_files import read_clusters
-    from phenolip.phenokg.filter_review import ReviewConfig, write_review
+    from phenolip.phenokg.figures.cluster_files import read_clusters
+    from phenolip.phenokg.figures.filter_review import ReviewConfig, write_review
 
     config = ReviewConfig(per_cluster=args.per_cluster, seed=args.seed, max_side=args.max_side)
     clustered = read_clusters(args.clusters)
@@ -118,8 +118,8 @@ def _review(args: argparse.Namespace) -> int:
 
 
 def _apply(args: argparse.Namespace) -> int:
-    from phenolip.phenokg.cluster_decisions import read_decisions
-    from phenolip.phenokg.cluster_files import read_clusters
+    from phenolip.phenokg.figures.cluster_decisions import read_decisions
+    from phenolip.phenokg.figures.cluster_files import read_clusters
     from phenolip.phenokg.filter_figures import apply_decisions
 
     output, drops, kept = Path(args.output), [], Counter()
@@ -137,10 +137,10 @@ def _apply(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from phenolip.phenokg.cluster_decisions import read_decisions
-    from phenolip.phenokg.cluster_files import read_clusters
-    from phenolip.phenokg.cluster_images import FEATURES, train_head
-    from phenolip.phenokg.medical_head import save_head
+    from phenolip.phenokg.figures.cluster_decisions import read_decisions
+    from phenolip.phenokg.figures.cluster_files import read_clusters
+    from phenolip.phenokg.figures.cluster_images import FEATURES, train_head
+    from phenolip.phenokg.figures.medical_head import save_head
 
     features = args.features or Path(args.clusters).parent / FEATURES
     head, quality = train_head(read_clusters(args.clusters), read_decisions(args.decisions), features, seed=args.seed)

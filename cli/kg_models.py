@@ -4,7 +4,7 @@ import inspect
 from functools import cache, partial
 from typing import Any
 
-from phenolip.phenokg.image_features import ImageTower
+from phenolip.phenokg.figures.image_features import ImageTower
 from phenolip.phenokg.steps import Run, Step
 
 

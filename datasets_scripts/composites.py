@@ -16,10 +16,10 @@ from tqdm.auto import tqdm
 from phenolip.datasets_scripts.load import load_pairs_with_report
 from phenolip.datasets_scripts.split import group_rows
 from phenolip.datasets_scripts.tables import data_revision, replaced_folder, write_card, write_manifest
-from phenolip.images import SUFFIXES, decode_image, read_image
+from phenolip.images import SUFFIXES, decode_image, drop_patient_data, read_image
 from phenolip.ontology.graph import PhenotypeOntology
 from phenolip.phenokg.composites import CompositeConfig, CompositeFigure, SourceImage, run
-from phenolip.phenokg.layouts import read_layouts
+from phenolip.phenokg.subfigures.layouts import read_layouts
 
 COMPOUNDS, CROPS, ORIGINALS = "compounds", "crops_ground_truth", "originals"
 FIGURE_QUALITY = 92  # JPEG
@@ -188,6 +188,7 @@ def _add_originals(folder: _ImageFolder, figure: CompositeFigure, pairs: dataset
     for part in figure.subfigures:
         pair = pairs[part.source]
         data, name = read_image(pair["image"])
+        data = drop_patient_data(data)
         suffix = PurePath(name).suffix.lower()
         row = {name: pair[name] for name in ("caption", "hpo_ids", "group_id")}
         folder.add_file(data, suffix if suffix in SUFFIXES else "", {**row, "source_row_id": pair["row_id"]})

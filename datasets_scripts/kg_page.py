@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from phenolip.datasets_scripts.kg_tables import KgBuild
 from phenolip.exceptions import DataError
 from phenolip.images import MAX_PIXELS, thumbnail_uri
-from phenolip.phenokg.figure_files import FigureFiles, NoImageError
+from phenolip.phenokg.figures.figure_files import FigureFiles, NoImageError
 from phenolip.phenokg.parts import Part, part_numbers
 from phenolip.phenokg.records import CaptionSpan, Drop, LinkedFigure, PhenotypeLink, Subfigure, from_row
 from phenolip.phenokg.table_files import TABLES

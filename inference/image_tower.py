@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from phenolip.phenokg.image_features import ImageTower
+from phenolip.phenokg.figures.image_features import ImageTower
 from phenolip.provenance import content_hash
 from phenolip.train.teacher import module_fingerprint
 from phenolip.train.towers import build_preset

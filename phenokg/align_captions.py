@@ -18,12 +18,12 @@ from PIL import Image
 
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.images import decode_image
-from phenolip.phenokg.assign_labels import assign_labels, assignment_total
-from phenolip.phenokg.box_order import possible_orders
-from phenolip.phenokg.label_order import in_label_order
-from phenolip.phenokg.other_series import possible_splits
-from phenolip.phenokg.position_words import position_scores
-from phenolip.phenokg.read_labels import LabelReader
+from phenolip.phenokg.alignment.assign_labels import assign_labels, assignment_total
+from phenolip.phenokg.alignment.label_order import in_label_order
+from phenolip.phenokg.alignment.other_series import possible_splits
+from phenolip.phenokg.alignment.position_words import position_scores
+from phenolip.phenokg.alignment.read_labels import LabelReader
+from phenolip.phenokg.alignment.share_labels import share_labels
 from phenolip.phenokg.records import (
     AlignedBoxes,
     CaptionedBoxes,
@@ -33,7 +33,7 @@ from phenolip.phenokg.records import (
     SplitCaption,
     Subcaption,
 )
-from phenolip.phenokg.share_labels import share_labels
+from phenolip.phenokg.subfigures.box_order import possible_orders
 
 STEP = "align_captions"
 VERSION = 1

@@ -14,7 +14,7 @@ from PIL import Image
 from phenolip.exceptions import ConfigurationError
 from phenolip.images import MAX_PIXELS
 from phenolip.near_copies import fold_caption, perceptual_hash
-from phenolip.phenokg.figure_files import FigureFiles, FigureImage, NoImageError
+from phenolip.phenokg.figures.figure_files import FigureFiles, FigureImage, NoImageError
 from phenolip.phenokg.records import CaptionSpan, Drop, FigurePair, LinkedFigure, PhenotypeLink, Subfigure
 from phenolip.phenokg.select_figures import names_phenotype
 

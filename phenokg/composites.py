@@ -12,11 +12,12 @@ import numpy as np
 from PIL import Image
 
 from phenolip.exceptions import ConfigurationError, DataError
-from phenolip.phenokg.deal_images import assign_to_figures
-from phenolip.phenokg.figure_labels import MAX_LABELS, LabelStyle, choose_label_style, draw_label
-from phenolip.phenokg.fit_layouts import choose_layout, fit_box, scale_layout
-from phenolip.phenokg.layouts import Layout
-from phenolip.phenokg.page_style import (
+from phenolip.phenokg.records import PixelBox
+from phenolip.phenokg.subfigures.deal_images import assign_to_figures
+from phenolip.phenokg.subfigures.figure_labels import MAX_LABELS, LabelStyle, choose_label_style, draw_label
+from phenolip.phenokg.subfigures.fit_layouts import choose_layout, fit_box, scale_layout
+from phenolip.phenokg.subfigures.layouts import Layout
+from phenolip.phenokg.subfigures.page_style import (
     PageConfig,
     PageStyle,
     closed_layout,
@@ -27,7 +28,6 @@ from phenolip.phenokg.page_style import (
     outside_style,
     reserve_label_strip,
 )
-from phenolip.phenokg.records import PixelBox
 
 MIN_LONG_SIDE_PX = 256
 _MAX_MARGIN_PX = 8
@@ -301,6 +301,6 @@ def _opened(record: SourceImage) -> Image.Image:
 if __name__ == "__main__":
     import sys
 
-    from phenolip.phenokg.composites_command import main
+    from phenolip.phenokg.subfigures.composites_command import main
 
     sys.exit(main())

@@ -14,9 +14,9 @@ from PIL import Image
 
 from phenolip.exceptions import ConfigurationError, near_matches
 from phenolip.images import MAX_PIXELS
-from phenolip.phenokg.detr_subfigures import DetectorConfig
-from phenolip.phenokg.image_features import MAX_BYTES, ReadImage, in_batches, read_image_file
+from phenolip.phenokg.figures.image_features import MAX_BYTES, ReadImage, in_batches, read_image_file
 from phenolip.phenokg.records import Drop, ImageFile, PixelBox, SubfigureBoxes
+from phenolip.phenokg.subfigures.detr_subfigures import DetectorConfig
 
 STEP = "detect_subfigures"
 VERSION = 1
@@ -52,7 +52,7 @@ class DetectConfig(DetectorConfig):
 
 def load_backend(config: DetectConfig) -> Detector:
     """The function of a back end; only its own module is imported."""
-    return import_module(f"phenolip.phenokg.{BACKENDS[config.backend]}").load_detector(config)
+    return import_module(f"phenolip.phenokg.subfigures.{BACKENDS[config.backend]}").load_detector(config)
 
 
 def run(records: Iterable[ImageFile | Drop], config: DetectConfig) -> Iterator[SubfigureBoxes | Drop]:

@@ -16,17 +16,17 @@ from typing import Literal
 
 from phenolip.exceptions import ConfigurationError
 from phenolip.ontology import load_ontology
-from phenolip.phenokg.ask_findings import ask_findings, load_prompt
 from phenolip.phenokg.backends.answer_cache import AnswerCache
 from phenolip.phenokg.backends.chat import ChatModel, Failure
 from phenolip.phenokg.backends.chat_config import ChatConfig, make_cache, make_chat_model
-from phenolip.phenokg.brace_findings import read_braces
-from phenolip.phenokg.finding_records import Document, DropCount, ExtractionResult, Finding
+from phenolip.phenokg.findings.ask_findings import ask_findings, load_prompt
+from phenolip.phenokg.findings.brace_findings import read_braces
+from phenolip.phenokg.findings.finding_records import Document, DropCount, ExtractionResult, Finding
+from phenolip.phenokg.findings.rule_extractor import RULES_VERSION, RuleExtractor, without_duplicates
+from phenolip.phenokg.findings.slot_findings import UnknownCategory, UnknownPolicy, UnknownSlot, read_slots
 from phenolip.phenokg.link_phenotypes import MIN_SCORE
 from phenolip.phenokg.package_data import package_data_sha256
 from phenolip.phenokg.records import Drop
-from phenolip.phenokg.rule_extractor import RULES_VERSION, RuleExtractor, without_duplicates
-from phenolip.phenokg.slot_findings import UnknownCategory, UnknownPolicy, UnknownSlot, read_slots
 
 STEP = "extract_findings"
 VERSION = 1

@@ -25,11 +25,11 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from phenolip.exceptions import ConfigurationError, DataError
-from phenolip.phenokg.article_folder import ArticleFolder
-from phenolip.phenokg.article_ids import STEP, parse_article_id
-from phenolip.phenokg.article_metadata import ABSENT, ArticleMetadata, read_metadata
-from phenolip.phenokg.article_objects import by_version, name_of, plan_fetch
-from phenolip.phenokg.bucket import (
+from phenolip.phenokg.articles.article_folder import ArticleFolder
+from phenolip.phenokg.articles.article_ids import STEP, parse_article_id
+from phenolip.phenokg.articles.article_metadata import ABSENT, ArticleMetadata, read_metadata
+from phenolip.phenokg.articles.article_objects import by_version, name_of, plan_fetch
+from phenolip.phenokg.articles.bucket import (
     RETRIED,
     Bucket,
     BucketConfig,

@@ -13,13 +13,14 @@ from PIL import Image
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.images import MAX_PIXELS
 from phenolip.phenokg.align_captions import AlignConfig, align, align_caption
+from phenolip.phenokg.alignment.other_series import possible_splits
 from phenolip.phenokg.backends.chat_config import ChatConfig
+from phenolip.phenokg.captions.refined_records import CaptionToRefine, RefinedCaption
 from phenolip.phenokg.detect_subfigures import DetectConfig, load_backend
-from phenolip.phenokg.figure_files import FigureFiles, NoImageError
+from phenolip.phenokg.figures.figure_files import FigureFiles, NoImageError
+from phenolip.phenokg.figures.image_features import ImageTower, encoded, in_batches
+from phenolip.phenokg.figures.medical_head import load_head, score_images
 from phenolip.phenokg.filter_figures import FilterConfig, check_tower
-from phenolip.phenokg.image_features import ImageTower, encoded, in_batches
-from phenolip.phenokg.medical_head import load_head, score_images
-from phenolip.phenokg.other_series import possible_splits
 from phenolip.phenokg.records import (
     CaptionedFigure,
     CaptionSpan,
@@ -31,7 +32,6 @@ from phenolip.phenokg.records import (
 )
 from phenolip.phenokg.refine_captions import RefineConfig
 from phenolip.phenokg.refine_captions import run as refine
-from phenolip.phenokg.refined_records import CaptionToRefine, RefinedCaption
 from phenolip.phenokg.split_by_model import ModelSplitConfig, split_batch
 from phenolip.phenokg.split_captions import SplitConfig
 from phenolip.phenokg.split_captions import run as split

@@ -12,9 +12,9 @@ import numpy as np
 
 from phenolip.exceptions import ConfigurationError
 from phenolip.images import MAX_PIXELS
-from phenolip.phenokg.cluster_decisions import Decision, Decisions, read_decisions
-from phenolip.phenokg.cluster_files import ClusteredImages, read_clusters
-from phenolip.phenokg.image_features import (
+from phenolip.phenokg.figures.cluster_decisions import Decision, Decisions, read_decisions
+from phenolip.phenokg.figures.cluster_files import ClusteredImages, read_clusters
+from phenolip.phenokg.figures.image_features import (
     MAX_BYTES,
     STEP,
     ImageTower,
@@ -23,7 +23,7 @@ from phenolip.phenokg.image_features import (
     in_batches,
     read_image_file,
 )
-from phenolip.phenokg.medical_head import MedicalHead, load_head, score_images
+from phenolip.phenokg.figures.medical_head import MedicalHead, load_head, score_images
 from phenolip.phenokg.records import Drop, FilteredFigure, ImageFile
 
 VERSION = 1

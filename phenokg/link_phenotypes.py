@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from phenolip.exceptions import ConfigurationError
 from phenolip.ontology import PhenotypeOntology, load_ontology
-from phenolip.phenokg.abbreviations import find_abbreviations
-from phenolip.phenokg.assertions import find_assertions
-from phenolip.phenokg.lexicon import Lexicon, load_lexicon
-from phenolip.phenokg.match_wordings import Mention, WordedText, WordingMatcher
-from phenolip.phenokg.paper_linking import PaperLinker
+from phenolip.phenokg.linking.abbreviations import find_abbreviations
+from phenolip.phenokg.linking.assertions import find_assertions
+from phenolip.phenokg.linking.lexicon import Lexicon, load_lexicon
+from phenolip.phenokg.linking.match_wordings import Mention, WordedText, WordingMatcher
+from phenolip.phenokg.linking.paper_linking import PaperLinker
 from phenolip.phenokg.records import Article, Assertion, LinkedFigure, PhenotypeLink
 
 Mode = Literal["clean", "paper"]

@@ -16,10 +16,10 @@ from dataclasses import dataclass, fields, replace
 from lxml import etree
 
 from phenolip.exceptions import ConfigurationError
-from phenolip.phenokg.article_xml import STEP, UnreadableError, read_article_trees
-from phenolip.phenokg.citing_paragraphs import FigureText, find_citing_paragraphs
-from phenolip.phenokg.jats_figures import group_text, read_figure
-from phenolip.phenokg.jats_front import (
+from phenolip.phenokg.articles.article_xml import STEP, UnreadableError, read_article_trees
+from phenolip.phenokg.articles.citing_paragraphs import FigureText, find_citing_paragraphs
+from phenolip.phenokg.articles.jats_figures import group_text, read_figure
+from phenolip.phenokg.articles.jats_front import (
     read_abstract,
     read_dates,
     read_ids,

@@ -27,8 +27,8 @@ from tqdm.auto import tqdm
 
 from phenolip import __version__
 from phenolip.exceptions import ConfigurationError, DataError, PhenoLIPError
-from phenolip.phenokg.article_ids import read_article_ids
-from phenolip.phenokg.article_xml import find_articles
+from phenolip.phenokg.articles.article_ids import read_article_ids
+from phenolip.phenokg.articles.article_xml import find_articles
 from phenolip.phenokg.build_config import BuildConfig, Stage, described
 from phenolip.phenokg.disk_errors import disk_errors
 from phenolip.phenokg.parts import Counts, Part, count

@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.images import SUFFIXES
-from phenolip.phenokg.article_ids import read_article_ids
-from phenolip.phenokg.article_xml import find_articles
-from phenolip.phenokg.finding_records import Document
+from phenolip.phenokg.articles.article_ids import read_article_ids
+from phenolip.phenokg.articles.article_xml import find_articles
+from phenolip.phenokg.captions.refined_records import CaptionToRefine
+from phenolip.phenokg.findings.finding_records import Document
 from phenolip.phenokg.records import (
     ArticleFile,
     ArticleId,
@@ -26,7 +27,6 @@ from phenolip.phenokg.records import (
     from_row,
     to_row,
 )
-from phenolip.phenokg.refined_records import CaptionToRefine
 
 Record = TypeVar("Record")
 

@@ -17,12 +17,12 @@ from phenolip.phenokg.backends.answer_cache import AnswerCache
 from phenolip.phenokg.backends.ask import ask
 from phenolip.phenokg.backends.chat import ChatModel
 from phenolip.phenokg.backends.chat_config import ChatConfig, make_cache, make_chat_model
-from phenolip.phenokg.extractive_descriptions import describe
-from phenolip.phenokg.grounding import MIN_SUPPORT
+from phenolip.phenokg.captions.extractive_descriptions import describe
+from phenolip.phenokg.captions.grounding import MIN_SUPPORT
+from phenolip.phenokg.captions.model_descriptions import DescribedImage, GroundedDescriber, question
+from phenolip.phenokg.captions.refined_records import CaptionToRefine, RefinedCaption
 from phenolip.phenokg.link_phenotypes import PhenotypeLinker
-from phenolip.phenokg.model_descriptions import DescribedImage, GroundedDescriber, question
 from phenolip.phenokg.records import Drop
-from phenolip.phenokg.refined_records import CaptionToRefine, RefinedCaption
 
 STEP = "refine_captions"
 VERSION = 1

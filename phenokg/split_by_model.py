@@ -12,7 +12,7 @@ from phenolip.phenokg.backends.answer_cache import AnswerCache
 from phenolip.phenokg.backends.ask import ask
 from phenolip.phenokg.backends.chat import ChatModel, Conversation, Failure
 from phenolip.phenokg.backends.chat_config import ChatConfig, make_cache, make_chat_model
-from phenolip.phenokg.located_parts import NamedParts, background_of, find_parts
+from phenolip.phenokg.captions.located_parts import NamedParts, background_of, find_parts
 from phenolip.phenokg.prompt_files import load_prompt
 from phenolip.phenokg.records import CaptionedFigure, Drop, SplitCaption
 from phenolip.phenokg.split_captions import split_caption, subcaptions_from_spans

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 
 from phenolip.exceptions import ConfigurationError, DataError
-from phenolip.phenokg.caption_pieces import Pieces, Span, find_pieces
-from phenolip.phenokg.choose_markers import choose_labels
+from phenolip.phenokg.captions.caption_pieces import Pieces, Span, find_pieces
+from phenolip.phenokg.captions.choose_markers import choose_labels
+from phenolip.phenokg.captions.subfigure_labels import markers_at_edges
 from phenolip.phenokg.records import CaptionedFigure, CaptionSpan, Drop, SplitCaption, Subcaption
-from phenolip.phenokg.subfigure_labels import markers_at_edges
 
 STEP = "split_captions"
 VERSION = 1

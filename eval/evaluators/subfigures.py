@@ -12,7 +12,7 @@ from phenolip.eval.evaluators.base import MetricValue
 from phenolip.eval.metrics.bootstrap import QUANTILES, resample_counts
 from phenolip.eval.metrics.subfigure_boxes import MIN_IOU, Boxes, count_boxes, precision_recall_f1
 from phenolip.images import decode_image
-from phenolip.phenokg.detr_subfigures import DetrDetector
+from phenolip.phenokg.subfigures.detr_subfigures import DetrDetector
 
 NUM_FIGURES_HELD = 256  # decoded images in memory
 

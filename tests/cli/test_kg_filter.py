@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from phenolip.cli import main
-from phenolip.phenokg.cluster_files import read_clusters
-from phenolip.phenokg.image_features import ImageTower
+from phenolip.phenokg.figures.cluster_files import read_clusters
+from phenolip.phenokg.figures.image_features import ImageTower
 
 
 def colors(images):

@@ -11,8 +11,8 @@ from transformers import ViTConfig, ViTModel
 from phenolip.exceptions import ConfigurationError
 from phenolip.images import decode_image
 from phenolip.inference.image_tower import load_image_tower
-from phenolip.phenokg.drawn_figures import KINDS, draw_figure
-from phenolip.phenokg.medical_head import load_head, score_images
+from phenolip.phenokg.figures.drawn_figures import KINDS, draw_figure
+from phenolip.phenokg.figures.medical_head import load_head, score_images
 
 
 def pictures():

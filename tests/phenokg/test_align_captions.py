@@ -11,13 +11,13 @@ from PIL import Image, ImageDraw, ImageFont
 from phenolip.cli import main
 from phenolip.exceptions import ConfigurationError
 from phenolip.phenokg.align_captions import AlignConfig, align, align_caption, chosen_parts, run
-from phenolip.phenokg.assign_labels import assign_labels, assignment_total
-from phenolip.phenokg.box_order import Order, cut_order, possible_orders
-from phenolip.phenokg.label_order import in_label_order
-from phenolip.phenokg.other_series import possible_splits
-from phenolip.phenokg.position_words import position_scores
+from phenolip.phenokg.alignment.assign_labels import assign_labels, assignment_total
+from phenolip.phenokg.alignment.label_order import in_label_order
+from phenolip.phenokg.alignment.other_series import possible_splits
+from phenolip.phenokg.alignment.position_words import position_scores
+from phenolip.phenokg.alignment.share_labels import share_labels
 from phenolip.phenokg.records import AlignedBoxes, CaptionedBoxes, Drop, SplitCaption, Subcaption
-from phenolip.phenokg.share_labels import share_labels
+from phenolip.phenokg.subfigures.box_order import Order, cut_order, possible_orders
 
 GRID = [(10, 10, 190, 140), (210, 10, 390, 140), (10, 160, 190, 290), (210, 160, 390, 290)]
 
@@ -188,7 +188,7 @@ def test_assignment_and_margins_are_those_of_all_assignments(num, num_labels):
 
 
 def test_shared_labels_are_those_of_all_runs():
-    from phenolip.phenokg import share_labels as module
+    from phenolip.phenokg.alignment import share_labels as module
 
     def total(scores, order, labelling):
         num_labels = scores.shape[1]

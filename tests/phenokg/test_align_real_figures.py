@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from phenolip.phenokg.align_captions import AlignConfig, align_caption, run
-from phenolip.phenokg.composites_command import main
-from phenolip.phenokg.read_labels import LabelReader
+from phenolip.phenokg.alignment.read_labels import LabelReader
 from phenolip.phenokg.record_files import read_records
 from phenolip.phenokg.records import CaptionedBoxes
+from phenolip.phenokg.subfigures.composites_command import main
 
 DATA = os.environ.get("PHENOLIP_TEST_DATA")
 pytestmark = pytest.mark.skipif(not DATA, reason="PHENOLIP_TEST_DATA is not set")

@@ -12,8 +12,8 @@ from PIL import Image
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.phenokg import composites
 from phenolip.phenokg.composites import CompositeConfig, SourceImage, assign_to_figures, draw_figure_sizes, run
-from phenolip.phenokg.figure_labels import LabelStyle, choose_label_style, draw_label
-from phenolip.phenokg.layouts import Layout, rows_layout
+from phenolip.phenokg.subfigures.figure_labels import LabelStyle, choose_label_style, draw_label
+from phenolip.phenokg.subfigures.layouts import Layout, rows_layout
 
 REAL = (
     Layout("two", ((0, 0, 100, 80), (110, 0, 200, 80))),

@@ -80,7 +80,8 @@ def test_a_back_end_is_loaded_by_name_and_alone(folder, monkeypatch):
         loaded.append(config)
         return lambda images: [[(0, 0, image.width // 2, image.height)] for image in images]
 
-    monkeypatch.setitem(sys.modules, "phenolip.phenokg.halves", SimpleNamespace(load_detector=load_detector))
+    module = SimpleNamespace(load_detector=load_detector)
+    monkeypatch.setitem(sys.modules, "phenolip.phenokg.subfigures.halves", module)
     monkeypatch.setitem(detect_subfigures.BACKENDS, "halves", "halves")
     config = DetectConfig(backend="halves")
     assert [one.boxes for one in run([ImageFile(str(folder), "a.png")], config)] == [((0, 0, 105, 90),)]

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from phenolip.exceptions import ConfigurationError
-from phenolip.phenokg.ask_findings import conversation_of, load_prompt
 from phenolip.phenokg.backends.chat import Failure
 from phenolip.phenokg.extract_findings import ExtractConfig, FindingExtractor, run
-from phenolip.phenokg.finding_records import Document, ExtractionResult
+from phenolip.phenokg.findings.ask_findings import conversation_of, load_prompt
+from phenolip.phenokg.findings.finding_records import Document, ExtractionResult
 from phenolip.phenokg.records import Drop
 
 TEXT = "Mild left basilar atelectasis. No effusion."

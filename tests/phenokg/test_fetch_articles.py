@@ -29,7 +29,7 @@ from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
 from phenolip.exceptions import ConfigurationError, DataError
-from phenolip.phenokg import bucket as bucket_module
+from phenolip.phenokg.articles import bucket as bucket_module
 from phenolip.phenokg.fetch_articles import FetchConfig, list_articles, run
 from phenolip.phenokg.records import ArticleId, Drop, FetchedArticle, from_row, to_row
 
@@ -659,7 +659,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_that_looks_whole(store, 
     if where == "write":
         monkeypatch.setattr(bucket_module.os, "fsync", fail_on("write", os.fsync))
     else:
-        monkeypatch.setattr("phenolip.phenokg.article_folder.os.replace", fail_on(where, os.replace))
+        monkeypatch.setattr("phenolip.phenokg.articles.article_folder.os.replace", fail_on(where, os.replace))
     with pytest.raises(DataError, match="^The disk of .* is full: free some space and run again, what was fetched is"):
         fetch(config, "PMC1")
     left = [path for path in tree(Path(config.folder)) if not path.startswith(".partial")]

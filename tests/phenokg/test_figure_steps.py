@@ -19,8 +19,8 @@ from phenolip.phenokg.figure_steps import (
     split_by_model,
     split_captions,
 )
-from phenolip.phenokg.image_features import ImageTower
-from phenolip.phenokg.medical_head import MedicalHead, save_head
+from phenolip.phenokg.figures.image_features import ImageTower
+from phenolip.phenokg.figures.medical_head import MedicalHead, save_head
 from phenolip.phenokg.records import CaptionSpan, Drop, Figure, License, LinkedFigure, Subfigure
 from phenolip.phenokg.refine_captions import RefineConfig
 from phenolip.phenokg.split_by_model import ModelSplitConfig

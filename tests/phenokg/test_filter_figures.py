@@ -7,12 +7,12 @@ import pytest
 from PIL import Image
 
 from phenolip.exceptions import ConfigurationError, DataError
-from phenolip.phenokg.cluster_decisions import Decisions, write_decisions
-from phenolip.phenokg.cluster_features import Clusters
-from phenolip.phenokg.cluster_files import read_clusters, write_clusters
+from phenolip.phenokg.figures.cluster_decisions import Decisions, write_decisions
+from phenolip.phenokg.figures.cluster_features import Clusters
+from phenolip.phenokg.figures.cluster_files import read_clusters, write_clusters
+from phenolip.phenokg.figures.image_features import ImageTower, read_image_file
+from phenolip.phenokg.figures.medical_head import MedicalHead, save_head
 from phenolip.phenokg.filter_figures import FilterConfig, apply_decisions, run
-from phenolip.phenokg.image_features import ImageTower, read_image_file
-from phenolip.phenokg.medical_head import MedicalHead, save_head
 from phenolip.phenokg.record_files import find_images
 from phenolip.phenokg.records import Drop, FilteredFigure, ImageFile
 

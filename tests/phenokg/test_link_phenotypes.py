@@ -10,8 +10,8 @@ import pytest
 
 from phenolip.exceptions import ConfigurationError
 from phenolip.ontology import load_ontology
-from phenolip.phenokg.lexicon import build_lexicon, load_lexicon
 from phenolip.phenokg.link_phenotypes import LinkConfig, PhenotypeLinker, run
+from phenolip.phenokg.linking.lexicon import build_lexicon, load_lexicon
 from phenolip.phenokg.records import Article, Figure, License
 
 RECOGNITION = Path(os.environ.get("PHENOLIP_TEST_DATA", "absent")) / "hpo_recognition"

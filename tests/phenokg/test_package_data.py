@@ -16,21 +16,23 @@ from phenolip.phenokg.steps import find_step
 def copied(tmp_path, monkeypatch):
     """A copy of the lists and weights that may be changed."""
     source = Path(package_data.__file__).parent
-    (tmp_path / "prompts").mkdir()
-    for file in (
-        *source.glob("*.yaml"),
-        *source.glob("*.npz"),
-        *source.glob("*.json"),
-        *source.glob("prompts/*.yaml"),
-    ):
-        shutil.copy(file, tmp_path / file.relative_to(source))
+    for file in source.glob("*/*"):
+        if file.suffix in (".yaml", ".npz", ".json"):
+            (tmp_path / file.parent.name).mkdir(exist_ok=True)
+            shutil.copy(file, tmp_path / file.relative_to(source))
     monkeypatch.setattr(package_data, "files", lambda _: tmp_path)
     yield tmp_path
     package_data_sha256.cache_clear()
 
 
 @pytest.mark.parametrize(
-    "name", ["modality_words.yaml", "glyphs.npz", "separator_weights.json", "prompts/refine_caption.yaml"]
+    "name",
+    [
+        "captions/modality_words.yaml",
+        "alignment/glyphs.npz",
+        "subfigures/separator_weights.json",
+        "prompts/refine_caption.yaml",
+    ],
 )
 def test_a_changed_file_changes_the_hash(copied, name):
     package_data_sha256.cache_clear()

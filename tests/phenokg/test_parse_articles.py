@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from phenolip.phenokg.article_xml import find_articles
+from phenolip.phenokg.articles.article_xml import find_articles
 from phenolip.phenokg.parse_articles import ParseConfig, run
 from phenolip.phenokg.records import Article, Drop, License, TypedText, from_row, to_row
 

@@ -13,7 +13,7 @@ from xml.parsers import expat
 
 import pytest
 
-from phenolip.phenokg.article_xml import find_articles
+from phenolip.phenokg.articles.article_xml import find_articles
 from phenolip.phenokg.parse_articles import ParseConfig, run
 from phenolip.phenokg.records import Article
 

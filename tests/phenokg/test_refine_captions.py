@@ -12,12 +12,12 @@ import pytest
 from phenolip.exceptions import ConfigurationError
 from phenolip.phenokg.backends.answer_cache import AnswerCache
 from phenolip.phenokg.backends.chat import Failure
-from phenolip.phenokg.extractive_descriptions import describe
-from phenolip.phenokg.model_descriptions import DescribedImage, GroundedDescriber, context_of, question
+from phenolip.phenokg.captions.extractive_descriptions import describe
+from phenolip.phenokg.captions.model_descriptions import DescribedImage, GroundedDescriber, context_of, question
+from phenolip.phenokg.captions.refined_records import CaptionToRefine, RefinedCaption
+from phenolip.phenokg.captions.sentences import estimated_tokens
 from phenolip.phenokg.records import Drop
 from phenolip.phenokg.refine_captions import CaptionRefiner, RefineConfig, make_refiner, run
-from phenolip.phenokg.refined_records import CaptionToRefine, RefinedCaption
-from phenolip.phenokg.sentences import estimated_tokens
 from phenolip.phenokg.split_captions import split_caption
 
 DATA = os.environ.get("PHENOLIP_TEST_DATA")

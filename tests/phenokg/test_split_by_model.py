@@ -10,7 +10,7 @@ import pytest
 from phenolip.exceptions import ConfigurationError
 from phenolip.phenokg.backends.answer_cache import AnswerCache
 from phenolip.phenokg.backends.chat import Failure
-from phenolip.phenokg.located_parts import NamedPart, NamedParts, find_parts
+from phenolip.phenokg.captions.located_parts import NamedPart, NamedParts, find_parts
 from phenolip.phenokg.records import CaptionedFigure, Drop, SplitCaption
 from phenolip.phenokg.split_by_model import ModelSplitConfig, run, split_figures
 from phenolip.phenokg.split_captions import split_caption

@@ -13,8 +13,8 @@ from transformers import AutoImageProcessor, AutoModelForObjectDetection
 
 from phenolip.eval.evaluators.subfigures import SubfigureEvaluator
 from phenolip.exceptions import ConfigurationError, DataError
-from phenolip.phenokg.composites_command import main as compose
-from phenolip.phenokg.detr_subfigures import DetectorConfig, load_detector
+from phenolip.phenokg.subfigures.composites_command import main as compose
+from phenolip.phenokg.subfigures.detr_subfigures import DetectorConfig, load_detector
 from phenolip.train import detector
 from phenolip.train.arguments import RunArguments, parse
 from phenolip.train.composite_figures import (

@@ -1,0 +1,1 @@
+"""Boxes and labels brought together: printed letters, reading order, words of place."""

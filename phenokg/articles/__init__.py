@@ -1,0 +1,1 @@
+"""Article XML, ids, licences and media: reading JATS and the bucket of PMC's open-access articles."""

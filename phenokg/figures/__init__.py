@@ -1,0 +1,1 @@
+"""Which figures are medical: image features, clusters, the head, and figures drawn to test it."""

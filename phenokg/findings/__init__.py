@@ -1,0 +1,1 @@
+"""Severity, location and category of findings in reports and captions."""

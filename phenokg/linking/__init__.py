@@ -1,0 +1,1 @@
+"""Words of a text against wordings of the ontology, and what the text asserts of them."""

@@ -1,0 +1,1 @@
+"""Boxes of subfigures: separators, layouts, a trained detector, and composites to measure them on."""
