@@ -6,11 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from phenolip.train.gather import own_rows
 from phenolip.train.losses.cosine import CosineLoss
 from phenolip.train.losses.paired_contrastive import PairedContrastiveLoss
 from phenolip.train.losses.phenotype_name import PhenotypeNameLoss
 from phenolip.train.losses.relational import RelationalLoss
 from phenolip.train.losses.response import ResponseLoss
+from phenolip.train.losses.tiled_contrastive import TILED_FROM, TiledContrastiveLoss
 
 FORMS = {
     "contrastive": "caption against the teacher's embedding of it, the other captions as negatives (the paper's L_kd)",
@@ -35,14 +37,23 @@ class KnowledgeDistillation(nn.Module):
         width: Width of the student's embeddings.
         knowledge_dim: Width of the teacher's.
         log_scale: Initial logarithm of the inverse temperature, or None to share the student's (KEP).
+        tiled_from: Rows from which on `contrastive` is computed tile by tile.
 
     Source: `contrastive` is PhenoLIP's (arXiv 2602.06184), the projection where widths differ KEP's; the other forms
         and their combination are ours.
     """
 
-    def __init__(self, forms: Mapping[str, float], *, width: int, knowledge_dim: int, log_scale: float | None) -> None:
+    def __init__(
+        self,
+        forms: Mapping[str, float],
+        *,
+        width: int,
+        knowledge_dim: int,
+        log_scale: float | None,
+        tiled_from: int = TILED_FROM,
+    ) -> None:
         super().__init__()
-        self.forms = dict(forms)
+        self.forms, self.tiled_from = dict(forms), tiled_from
         # Cosine has no temperature; relational compares L_m's own similarities.
         needs_scale = not forms.keys() <= {"cosine", "relational"}
         own_scale = log_scale is not None and needs_scale
@@ -53,7 +64,7 @@ class KnowledgeDistillation(nn.Module):
             nn.init.normal_(self.projection.weight, std=width**-0.5)
         else:
             self.projection = nn.Identity()
-        self.contrastive, self.cosine = PairedContrastiveLoss(), CosineLoss()
+        self.contrastive, self.tiled, self.cosine = PairedContrastiveLoss(), TiledContrastiveLoss(), CosineLoss()
         self.relational, self.anchors, self.responses = RelationalLoss(), PhenotypeNameLoss(), ResponseLoss()
 
     def forward(
@@ -82,9 +93,7 @@ class KnowledgeDistillation(nn.Module):
         losses: dict[str, torch.Tensor] = {}
         for form in self.forms:
             if form == "contrastive":
-                same_caption = batch["group_ids"][:, :1]
-                student = self._to_teacher(text_embeds)
-                losses[form] = self.contrastive(student, batch["knowledge_embeds"], own_scale, same_caption)
+                losses[form] = self._contrast(text_embeds, batch, own_scale)
             elif form == "cosine":
                 losses[form] = self.cosine(self._to_teacher(text_embeds), batch["knowledge_embeds"])
             elif form == "relational":
@@ -100,6 +109,14 @@ class KnowledgeDistillation(nn.Module):
                 losses[form] = self.contrastive(self._to_teacher(name_embeds), batch["knowledge_names"], own_scale)
         total = sum(self.forms[form] * loss for form, loss in losses.items())
         return total, losses
+
+    def _contrast(
+        self, text_embeds: torch.Tensor, batch: Mapping[str, torch.Tensor], scale: torch.Tensor
+    ) -> torch.Tensor:
+        pairs = (self._to_teacher(text_embeds), batch["knowledge_embeds"], scale, batch["group_ids"][:, :1])
+        if len(text_embeds) < self.tiled_from:
+            return self.contrastive(*pairs)
+        return self.tiled(*pairs, own=own_rows(len(text_embeds)))
 
     def _to_teacher(self, embeds: torch.Tensor) -> torch.Tensor:
         return F.normalize(self.projection(embeds), dim=-1)

@@ -11,6 +11,13 @@ def world_size() -> int:
     return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
 
 
+def own_rows(num_rows: int) -> slice:
+    """Which of `num_rows` gathered rows are this process's own."""
+    share = num_rows // world_size()
+    rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+    return slice(rank * share, (rank + 1) * share)
+
+
 class _GatherRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, local: torch.Tensor) -> torch.Tensor:

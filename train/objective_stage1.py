@@ -28,6 +28,8 @@ class KnowledgeObjective(nn.Module):
         hierarchy_weight: Its weight.
     """
 
+    row_entries = ("concept_ids",)
+
     def __init__(
         self,
         encoder: nn.Module,
@@ -53,8 +55,16 @@ class KnowledgeObjective(nn.Module):
 
     def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Batch of `ConceptCollator` -> {"loss", "temperature"} and, with a hierarchy term, its parts; scalars."""
+        return self.losses(self.encode(batch), batch)
+
+    def encode(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Embeddings of this process's texts: text_embeds (n, D)."""
         output = self.encoder(batch["input_ids"], batch["attention_mask"], chunk_size=self.chunk_size)
-        embeds, concepts = gather_rows(output.text_embeds), gather_rows(batch["concept_ids"])
+        return {"text_embeds": output.text_embeds}
+
+    def losses(self, embeds: dict[str, torch.Tensor], batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """What `forward` returns, from embeddings and concept_ids of all texts of this process."""
+        embeds, concepts = gather_rows(embeds["text_embeds"]), gather_rows(batch["concept_ids"])
         scale = self.logit_scale.exp().clamp(max=100)
         with torch.autocast(concepts.device.type, enabled=False):  # similarities in float32
             loss = self.loss(embeds, concepts, scale, self._relatives(concepts))

@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import nn
 
 from phenolip.train.distillation import KnowledgeDistillation
-from phenolip.train.gather import gather_rows
+from phenolip.train.gather import gather_rows, own_rows
 from phenolip.train.losses.paired_contrastive import PairedContrastiveLoss, duplicate_mask
 from phenolip.train.losses.phenotype_name import PhenotypeNameLoss
+from phenolip.train.losses.sigmoid_contrastive import SigmoidContrastiveLoss
+from phenolip.train.losses.tiled_contrastive import TILED_FROM, TiledContrastiveLoss
 from phenolip.train.targets.caption_fit import CaptionFit
 from phenolip.train.text_matching import TextMatching, WeightedMatching
 
@@ -43,7 +46,11 @@ class ImageTextObjective(nn.Module):
         matching: L_itm with its weight; None leaves it out.
         findings: L_m and L_itm of the texts of findings, in place of those of captions; None where captions are
             trained on. `contrastive_weight`, `caption_fit` and `matching` are then its own.
+        sigmoid: L_m of captions is SigLIP's, pair by pair, instead of InfoNCE.
+        tiled_from: Rows from which on L_m of captions and the distillation `contrastive` are computed tile by tile.
     """
+
+    row_entries = ROW_ENTRIES
 
     def __init__(
         self,
@@ -63,6 +70,8 @@ class ImageTextObjective(nn.Module):
         caption_fit: CaptionFit | None = None,
         matching: WeightedMatching | None = None,
         findings: TextMatching | None = None,
+        sigmoid: bool = False,
+        tiled_from: int = TILED_FROM,
     ) -> None:
         super().__init__()
         self.model, self.chunk_size = model, chunk_size
@@ -71,7 +80,9 @@ class ImageTextObjective(nn.Module):
         self.caption_fit, self.matching, self.findings = caption_fit or CaptionFit("multi_hot"), matching, findings
         self.register_buffer("pixel_mean", 255 * torch.tensor(pixel_mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", 255 * torch.tensor(pixel_std).view(1, -1, 1, 1), persistent=False)
+        self.mask_duplicates, self.tiled_from = mask_duplicates, 0 if sigmoid else tiled_from
         self.contrastive = PairedContrastiveLoss(mask_duplicates)
+        self.tiled = SigmoidContrastiveLoss(mask_duplicates) if sigmoid else TiledContrastiveLoss(mask_duplicates)
         self.name_loss = PhenotypeNameLoss()
         self.distillation = None
         if knowledge_weight:
@@ -81,6 +92,7 @@ class ImageTextObjective(nn.Module):
                 width=config.projection_dim,
                 knowledge_dim=knowledge_dim,
                 log_scale=None if share_scale else config.logit_scale_init_value,
+                tiled_from=tiled_from,
             )
         self.needs_names = bool(name_weight) or bool(knowledge_weight and "names" in distillation)
 
@@ -94,15 +106,28 @@ class ImageTextObjective(nn.Module):
         or, where the text tower is frozen, caption_pooled (n, D); likewise name_* with C rows. For findings the
         entries of `TextSlots` stand in place of the captions', knowledge_embeds among them.
         """
-        image_embeds = gather_rows(self._image_embeds(batch))
-        of_texts = self._text_embeds(batch, "caption") if self.findings is None else self._slot_embeds(batch)
-        text_embeds = gather_rows(of_texts)
+        return self.losses(self.encode(batch), batch)
+
+    def encode(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Embeddings of this process's rows, none of which depends on another row.
+
+        Shapes: image_embeds (n, D), text_embeds (n, D) of captions or (n, K, D) of findings, zeros in empty slots.
+        """
+        of_texts = partial(self._text_embeds, kind="caption") if self.findings is None else self._slot_embeds
+        return {"image_embeds": self._image_embeds(batch), "text_embeds": of_texts(batch)}
+
+    def losses(self, embeds: dict[str, torch.Tensor], batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """What `forward` returns, from embeddings and the entries `row_entries` of all rows of this process.
+
+        Entries without rows (knowledge_names, name_*) stand in `batch` as they are; names are encoded here.
+        """
+        embeds = {name: gather_rows(tensor) for name, tensor in embeds.items()}
         name_embeds = self._text_embeds(batch, "name") if self.needs_names else None
-        whole = {name: gather_rows(batch[name]) for name in ROW_ENTRIES if name in batch}
+        whole = {name: gather_rows(batch[name]) for name in self.row_entries if name in batch}
         if "knowledge_names" in batch:
             whole["knowledge_names"] = batch["knowledge_names"]
-        with torch.autocast(image_embeds.device.type, enabled=False):  # similarities in float32
-            return self._losses(image_embeds, text_embeds, name_embeds, whole)
+        with torch.autocast(embeds["image_embeds"].device.type, enabled=False):  # similarities in float32
+            return self._losses(**embeds, name_embeds=name_embeds, batch=whole)
 
     def _image_embeds(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         if "image_pooled" in batch:
@@ -161,14 +186,9 @@ class ImageTextObjective(nn.Module):
         batch: dict[str, torch.Tensor],
         scale: torch.Tensor,
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        fit = known = None
-        if self.caption_target_weight:
-            fit, known = self.caption_fit(batch)
         losses, total = {}, 0.0
         if self.contrastive_weight:
-            losses["image_text"] = self.contrastive(
-                image_embeds, text_embeds, scale, batch["group_ids"], fit, known, self.caption_target_weight
-            )
+            losses["image_text"] = self._contrast(image_embeds, text_embeds, batch, scale)
             total = self.contrastive_weight * losses["image_text"]
         if self.matching is not None:
             cosine = image_embeds.float() @ text_embeds.float().T
@@ -176,11 +196,25 @@ class ImageTextObjective(nn.Module):
             total, losses = total + weighted, losses | parts
         return total, losses
 
+    def _contrast(
+        self,
+        image_embeds: torch.Tensor,
+        text_embeds: torch.Tensor,
+        batch: dict[str, torch.Tensor],
+        scale: torch.Tensor,
+    ) -> torch.Tensor:
+        pairs, weight = (image_embeds, text_embeds, scale, batch["group_ids"]), self.caption_target_weight
+        if len(image_embeds) < self.tiled_from:
+            fit, known = self.caption_fit(batch) if weight else (None, None)
+            return self.contrastive(*pairs, fit, known, weight)
+        fit = partial(self.caption_fit.tile, batch) if weight else None
+        return self.tiled(*pairs, fit, weight, own=own_rows(len(image_embeds)))
+
     def _caption_matrix(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Targets (N, N) of images against captions and where they are known."""
         fit, known = self.caption_fit(batch)
         own = torch.eye(len(fit), dtype=torch.bool, device=fit.device)
-        if self.contrastive.mask_duplicates:
+        if self.mask_duplicates:
             known = known & ~duplicate_mask(batch["group_ids"])
         return fit.masked_fill(own, 1.0), known | own
 

@@ -26,11 +26,21 @@ class CaptionFit(nn.Module):
 
     def forward(self, batch: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """See the class."""
+        return self.tile(batch, slice(None), slice(None))
+
+    def tile(
+        self, batch: Mapping[str, torch.Tensor], rows: slice, columns: slice
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same for some images against some captions; returns two (rows, columns)."""
         if self.kind in ("identity", "ssm"):
-            embeds = batch["target_embeds"] if self.kind == "ssm" else batch["group_ids"]
-            own = torch.eye(len(embeds), device=embeds.device)
-            return own if self.kind == "identity" else self.similarity(embeds), torch.ones_like(own, dtype=torch.bool)
+            places = torch.arange(len(batch["group_ids"]), device=batch["group_ids"].device)
+            own = places[rows, None] == places[None, columns]
+            known = torch.ones_like(own)
+            if self.kind == "identity":
+                return own.float(), known
+            embeds = batch["target_embeds"]
+            return self.similarity.of_pairs(embeds[rows], embeds[columns]).masked_fill(own, 1.0), known
         labels = batch["labels"]
-        valid = batch.get("label_valid")
-        everything = torch.ones_like(labels) if valid is None else valid
-        return caption_targets(labels, batch.get("label_values", labels), everything)
+        values, valid = batch.get("label_values", labels)[rows], batch.get("label_valid")
+        everything = torch.ones_like(labels[rows]) if valid is None else valid[rows]
+        return caption_targets(labels[columns], values, everything)

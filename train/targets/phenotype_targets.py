@@ -73,9 +73,9 @@ def caption_targets(
     several things must not count as a match for one shared generic term. It is unknown where none of the caption's
     phenotypes fits to any degree and the image's labels leave at least one of them open. Source: ours.
 
-    Shapes (N rows, C candidates): labels (N, C) bool, of the captions; values (N, C) and valid (N, C), of the images.
-        returns: fit (N, N) in [0, 1] and known (N, N) bool, images along the rows; a caption without phenotypes fits
-        nothing and is known to.
+    Shapes (N images, M captions, C candidates): labels (M, C) bool, of the captions; values and valid (N, C), of the
+        images. returns: fit (N, M) in [0, 1] and known (N, M) bool, images along the rows; a caption that has no
+        phenotype fits nothing and is known to.
     """
     own = labels.float()
     count = own.sum(dim=1)

@@ -50,12 +50,7 @@ class SemanticSimilarity(nn.Module):
 
     def forward(self, text_embeds: torch.Tensor, category_ids: torch.Tensor | None = None) -> torch.Tensor:
         """See the class."""
-        text_embeds = text_embeds.float()
-        similarity = (text_embeds @ text_embeds.T).clamp(max=1.0)
-        if self.calibration == "affine":
-            similarity = (similarity - self.floor) / (1 - self.floor)
-        if self.calibration != "none":
-            similarity = similarity.clamp(min=0.0)
+        similarity = self.of_pairs(text_embeds, text_embeds)
         similarity = torch.where(torch.eye(len(similarity), dtype=torch.bool, device=similarity.device), 1, similarity)
         if self.gate == "none":
             return similarity
@@ -63,6 +58,16 @@ class SemanticSimilarity(nn.Module):
         if self.gate == "hpo_ancestor":
             is_open = is_open | self.related[category_ids][:, category_ids]
         return similarity * is_open
+
+    def of_pairs(self, left_embeds: torch.Tensor, right_embeds: torch.Tensor) -> torch.Tensor:
+        """Calibrated cosine of any texts with any others, without the gate.
+
+        Shapes: left_embeds (M, T), right_embeds (K, T); returns (M, K).
+        """
+        similarity = (left_embeds.float() @ right_embeds.float().T).clamp(max=1.0)
+        if self.calibration == "affine":
+            similarity = (similarity - self.floor) / (1 - self.floor)
+        return similarity if self.calibration == "none" else similarity.clamp(min=0.0)
 
 
 def semantic_similarity_matrix(similarity: torch.Tensor, owner: torch.Tensor, num_images: int) -> torch.Tensor:
