@@ -11,7 +11,7 @@ from phenolip.command_line import fold_flag
 from phenolip.exceptions import ConfigurationError, PhenoLIPError, near_matches
 
 COMMANDS = (
-    *("ontology", "link", "extract", "kg", "prepare", "audit", "bench", "eval", "compare", "predict"),
+    *("ontology", "link", "extract", "kg", "prepare", "audit", "bench", "eval", "compare", "published", "predict"),
     *("quickstart", "mini", "ablation", "env"),
 )
 

@@ -81,6 +81,39 @@ def answer_ranks(
     return AnswerRanks(owners, columns, above, tied, num_queries, num_candidates)
 
 
+def score_ranks(scores: Any, relevant: Sequence[NDArray]) -> AnswerRanks:
+    """`answer_ranks` from scores that are there already.
+
+    Args:
+        scores: (Q, M) the higher, the better; finite.
+        relevant: For each query the distinct columns that answer it; none may be empty.
+
+    Raises:
+        ValueError: A shape, score or set of relevant columns is not usable.
+
+    Example:
+        >>> score_ranks([[0.9, 0.1, 0.9]], [[0, 1]]).above.tolist()
+        [0, 2]
+    """
+    scores = np.asarray(scores, np.float64)
+    if scores.ndim != 2 or not scores.size or not np.isfinite(scores).all():
+        raise ValueError(f"`scores` must be a finite table of queries by candidates, got shape {scores.shape}.")
+    if len(relevant) != len(scores):
+        raise ValueError(
+            f"`relevant` must hold one set for each query, got {len(relevant)} for {len(scores)} queries."
+        )
+    for row, columns in enumerate(relevant):
+        inside = [0 <= column < scores.shape[1] for column in columns]
+        if not inside or not all(inside) or len(set(columns)) < len(columns):
+            raise ValueError(
+                f"`relevant` row {row} must hold distinct columns below {scores.shape[1]}, got {list(columns)}."
+            )
+    bounds = np.concatenate([[0], np.cumsum([len(columns) for columns in relevant])])
+    columns = np.concatenate([np.asarray(row, np.int64) for row in relevant])
+    above, tied = _places(scores, bounds, columns)
+    return AnswerRanks(np.repeat(np.arange(len(scores)), np.diff(bounds)), columns, above, tied, *scores.shape)
+
+
 def score_chunks(
     queries: NDArray, candidates: NDArray, *, chunk_rows: int | None = None
 ) -> Iterator[tuple[int, NDArray]]:
