@@ -20,6 +20,7 @@ _SHOWN_IN_PERCENT = (
     "_precision",
     "_ndcg",
     "_reciprocal_rank",
+    "unseen_",
 )
 _AS_IT_IS = ("_depth", "_median_rank")
 

@@ -19,24 +19,29 @@ def class_report(results: dict[str, Any]) -> str:
         f"Model `{results['model']}`; {results['n']:,} images in {results['num_groups']:,} groups; "
         + "; ".join(f"{name}: {text}" for name, text in results["split"].items())
         + ". Intervals are 95 % bootstrap intervals over groups.",
-        _table(("metric", "value", "95 % interval", "chance", "n"), _metric_rows(results)),
+        metric_table(results),
     ]
     if results.get("classes"):
         columns = [name for name in results["classes"][0] if name != "excluded"]
         rows = [[_text(entry.get(name)) for name in columns] for entry in results["classes"]]
-        parts += ["## Classes", _table(columns, rows)]
+        parts += ["## Classes", markdown_table(columns, rows)]
     if results.get("draws"):
         columns = ("training images", "draw", "C", "validation accuracy", "accuracy", "macro AUROC")
-        parts += ["## Draws", _table(columns, _draw_rows(results["draws"]))]
+        parts += ["## Draws", markdown_table(columns, _draw_rows(results["draws"]))]
     if results.get("calibration"):
         rows = [
             [f"{row['lower']:.2f}–{row['upper']:.2f}", row["n"], _text(row["confidence"]), _text(row["accuracy"])]
             for row in results["calibration"]["reliability"]
         ]
-        parts += ["## Reliability", _table(("confidence", "n", "mean confidence", "accuracy"), rows)]
+        parts += ["## Reliability", markdown_table(("confidence", "n", "mean confidence", "accuracy"), rows)]
     checks = [[name, _flat(found)] for name, found in results["checks"].items()]
-    parts += ["## Controls", _table(("control", "found"), checks)]
+    parts += ["## Controls", markdown_table(("control", "found"), checks)]
     return "\n\n".join(parts) + "\n"
+
+
+def metric_table(results: dict[str, Any]) -> str:
+    """Every metric with its interval, chance and number of queries."""
+    return markdown_table(("metric", "value", "95 % interval", "chance", "n"), _metric_rows(results))
 
 
 def _metric_rows(results: dict[str, Any]) -> list[list[str]]:
@@ -68,7 +73,8 @@ def _draw_rows(draws: dict[str, Any]) -> list[list[Any]]:
     ]
 
 
-def _table(columns: Any, rows: list[list[Any]]) -> str:
+def markdown_table(columns: Any, rows: list[list[Any]]) -> str:
+    """A table; what would end a cell is escaped."""
     lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
     lines += ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
     return "\n".join(lines)

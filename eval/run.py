@@ -11,13 +11,22 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import numpy as np
+from numpy.typing import NDArray
 
 from phenolip.datasets_scripts.load import load_pairs
 from phenolip.datasets_scripts.tables import data_revision
+from phenolip.eval.contamination import (  # noqa: F401 - two of them are for tasks of other modules
+    TRAINING_INDEX,
+    TaskRows,
+    audit_task,
+    clean_part,
+    find_contamination,
+    training_index,
+)
 from phenolip.eval.evaluators.base import EvaluationPairs, MemoEncoder, MetricValue, SupportsEncoding
 from phenolip.eval.evaluators.knowledge import KnowledgeEvaluator
+from phenolip.eval.evaluators.query_metrics import pair_clusters
 from phenolip.eval.evaluators.ranked_retrieval import RankedRetrievalEvaluator
 from phenolip.eval.evaluators.retrieval import RetrievalEvaluator, scaled_cutoff
 from phenolip.eval.evaluators.zero_shot import Prediction, ZeroShotEvaluator
@@ -26,9 +35,9 @@ from phenolip.eval.pair_protocol import Beside, measure_beside
 from phenolip.eval.per_query import PER_QUERY, Queries, pair_queries, write_per_query
 from phenolip.eval.retrieval_hits import DirectionHits
 from phenolip.eval.tasks.registry import Task, load_task
-from phenolip.exceptions import ConfigurationError, DataError
+from phenolip.exceptions import ConfigurationError
 from phenolip.inference.adapters.registry import describe_model, load_model
-from phenolip.inference.candidates import model_file, read_candidates
+from phenolip.inference.candidates import read_candidates
 from phenolip.inference.encoder import Encoder
 from phenolip.ontology.graph import PhenotypeOntology
 from phenolip.ontology.reader import load_ontology
@@ -36,7 +45,6 @@ from phenolip.provenance import content_hash, git_commit, hardware, package_vers
 
 logger = logging.getLogger(__name__)
 
-TRAINING_INDEX = "training_index.parquet"  # written by training beside the model: sha256 and row_id of every image
 REPORT_PACKAGES = ("jinja2", "matplotlib")
 SCALED = "scaled"
 TFIDF = "tfidf"  # the model's name on the command line; a folder of that name is ./tfidf
@@ -118,6 +126,18 @@ def evaluate(
     started = time.perf_counter()
     task = load_task(task)
     check_request(task, data, candidates, extra_k)
+    if "unseen_terms" in task.evaluators:
+        from phenolip.eval.unseen_task import evaluate_unseen  # here, since it needs this module
+
+        reading = {"split": split, "candidates": candidates, "hpo": hpo, "max_bad_fraction": max_bad_fraction}
+        return evaluate_unseen(task, model, data, output_dir, device=device, report_path=report_path, **reading)
+    if "segmentation" in task.evaluators:
+        _warn_of_ignored(task, split=split, candidates=candidates, extra_k=extra_k or None, hpo=hpo)
+        from phenolip.eval.segmentation_task import evaluate_segmentation
+
+        return evaluate_segmentation(
+            task, model, data, output_dir, device=device, report=report, report_path=report_path
+        )
     if task.has_classes:
         _warn_of_ignored(task, split=split, candidates=candidates, extra_k=extra_k or None, hpo=hpo)
         from phenolip.eval.class_tasks import evaluate_classes  # here, since it needs scikit-learn
@@ -139,7 +159,9 @@ def evaluate(
     if task.needs_data:
         if not encoder.has_images:
             raise ConfigurationError(f"`model` {encoder.name} encodes text only; the task '{task.name}' needs images.")
-        about_data["contamination"] = find_contamination(encoder.name, pairs.sha256)
+        index = training_index(model, encoder)
+        audit = audit_task(index, rows_of_pairs(pairs), encoder.name)
+        about_data["contamination"] = None if audit is None else audit.summary()
         about_data["num_candidates"] = len(pairs.candidate_ids)
         about_data["candidates_hash"] = content_hash(sorted(pairs.candidate_ids))  # their order decides nothing
         about_data["ks"] = retrieval_cutoffs(task, len(pairs), extra_k)
@@ -157,9 +179,11 @@ def evaluate(
             measured.queries,
             data=data,
             prompts=task.prompts,
-            training_index=model_file(encoder.name, TRAINING_INDEX) if about_data["contamination"] else None,
+            training_index=index,
             output_dir=output_dir,
         )
+    if pairs is not None and audit is not None and audit.rows.any():
+        about_data["contamination"]["clean"] = clean_pairs(pairs, beside.metrics, audit.rows)
     results = _results(task, encoder, measured, beside, about_data, len(pairs) if pairs is not None else None)
     results |= describe_run(ontology, time.perf_counter() - started)
     write_per_query(output_dir / PER_QUERY, beside.metrics, measured.queries)
@@ -283,24 +307,19 @@ def run_evaluators(
     return Measurements(metrics, queries, predictions, breakdown, about)
 
 
-def find_contamination(model: str, sha256: Sequence[str]) -> dict[str, Any] | None:
-    """How many evaluated rows show an image file that the model was trained on; None if the model has no index."""
-    path = model_file(model, TRAINING_INDEX)
-    if path is None:
-        return None
-    try:
-        trained = set(pq.read_table(path, columns=["sha256"])["sha256"].to_pylist())
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path} must be a Parquet file with a column sha256; copy it again or delete it.") from error
-    num_rows = sum(value in trained for value in sha256)
-    if num_rows:
-        logger.warning(
-            "%d of %d evaluated rows show images that %s was trained on: the numbers flatter the model.",
-            num_rows,
-            len(sha256),
-            model,
-        )
-    return {"num_rows_in_training": num_rows, "fraction": num_rows / len(sha256)}
+def rows_of_pairs(pairs: EvaluationPairs) -> TaskRows:
+    """What an audit compares of image-caption pairs."""
+    return TaskRows(
+        pairs.sha256, pairs.images, pairs.image_codes, pairs.captions, pairs.row_ids, pairs.group_ids or None
+    )
+
+
+def clean_pairs(pairs: EvaluationPairs, metrics: dict[str, MetricValue], touched: NDArray) -> dict[str, Any]:
+    """Scores of the pairs that are no training rows, their intervals over clusters."""
+    everything = np.arange(len(pairs))
+    labelled = everything[[len(row) > 0 for row in pairs.labels]]
+    rows_of = {"i2t": everything, "t2i": everything, "i2p": labelled, "zero_shot": labelled}
+    return clean_part(metrics, rows_of, touched, pair_clusters(pairs))
 
 
 def describe_metrics(metrics: dict[str, MetricValue]) -> dict[str, Any]:

@@ -20,6 +20,12 @@ EVALUATORS = {  # name -> its settings
     "knowledge": {"num_names", "num_definitions", "num_pairs", "seed"},
     "zero_shot_classes": {"layout", "classes", "prompts", "normal", "reading"},
     "linear_probe": {"layout", "classes", "features", "fractions", "num_seeds", "reading"},
+    "segmentation": {
+        *("layout", "group_separator", "modes", "controls", "fractions", "num_seeds", "image_size", "num_steps"),
+        *("batch_size", "learning_rate", "encoder_learning_rate", "decoder_width", "reading"),
+    },
+    "unseen_terms": {"modes"},
+    "findings": {"headings", "slots", "reading"},
 }
 CLASS_EVALUATORS = {"zero_shot_classes", "linear_probe"}  # their data are images with class labels, not pairs
 
