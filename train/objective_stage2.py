@@ -9,6 +9,7 @@ from torch import nn
 
 from phenolip.train.distillation import KnowledgeDistillation
 from phenolip.train.gather import gather_rows, own_rows
+from phenolip.train.local_matching import LocalMatching
 from phenolip.train.losses.paired_contrastive import PairedContrastiveLoss, duplicate_mask
 from phenolip.train.losses.phenotype_name import PhenotypeNameLoss
 from phenolip.train.losses.sigmoid_contrastive import SigmoidContrastiveLoss
@@ -23,12 +24,12 @@ ROW_ENTRIES = (
 
 
 class ImageTextObjective(nn.Module):
-    """PhenoLIP model plus L = kappa * L_m + L_itm + lambda * sum of the forms of distillation + mu * L_name.
+    """PhenoLIP model plus L = kappa * L_m + L_itm + L_local + lambda * sum of the forms of distillation + mu * L_name.
 
     L_m: image against caption, or against the texts of its findings. L_itm: their similarities against a target
-    matrix (MedFILIP, arXiv 2501.10775). The forms are those of `KnowledgeDistillation`; the paper's is `contrastive`,
-    caption against the teacher's embedding of the same caption (PhenoLIP, arXiv 2602.06184). L_name: image against the
-    names of all training phenotypes (ours).
+    matrix (MedFILIP, arXiv 2501.10775). L_local: words of captions against regions of images (GLoRIA, ICCV 2021). The
+    forms are those of `KnowledgeDistillation`; the paper's is `contrastive`, caption against the teacher's embedding
+    of the same caption (PhenoLIP, arXiv 2602.06184). L_name: image against the names of all training phenotypes (ours).
 
     Args:
         model: PhenoLIPModel.
@@ -46,6 +47,7 @@ class ImageTextObjective(nn.Module):
         matching: L_itm with its weight; None leaves it out.
         findings: L_m and L_itm of the texts of findings, in place of those of captions; None where captions are
             trained on. `contrastive_weight`, `caption_fit` and `matching` are then its own.
+        local: Words of captions against regions of images; None leaves it out.
         sigmoid: L_m of captions is SigLIP's, pair by pair, instead of InfoNCE.
         tiled_from: Rows from which on L_m of captions and the distillation `contrastive` are computed tile by tile.
     """
@@ -70,11 +72,12 @@ class ImageTextObjective(nn.Module):
         caption_fit: CaptionFit | None = None,
         matching: WeightedMatching | None = None,
         findings: TextMatching | None = None,
+        local: LocalMatching | None = None,
         sigmoid: bool = False,
         tiled_from: int = TILED_FROM,
     ) -> None:
         super().__init__()
-        self.model, self.chunk_size = model, chunk_size
+        self.model, self.chunk_size, self.local = model, chunk_size, local
         self.knowledge_weight, self.name_weight = knowledge_weight, name_weight
         self.caption_target_weight, self.contrastive_weight = caption_target_weight, contrastive_weight
         self.caption_fit, self.matching, self.findings = caption_fit or CaptionFit("multi_hot"), matching, findings
@@ -111,8 +114,12 @@ class ImageTextObjective(nn.Module):
     def encode(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Embeddings of this process's rows, none of which depends on another row.
 
-        Shapes: image_embeds (n, D), text_embeds (n, D) of captions or (n, K, D) of findings, zeros in empty slots.
+        Shapes: image_embeds (n, D), text_embeds (n, D) of captions or (n, K, D) of findings, zeros in empty slots;
+        with `local` what it returns.
         """
+        if self.local is not None:
+            tokens = (batch["caption_input_ids"], batch["caption_attention_mask"])
+            return self.local.encode(self.model, self._pixel_values(batch), *tokens)
         of_texts = partial(self._text_embeds, kind="caption") if self.findings is None else self._slot_embeds
         return {"image_embeds": self._image_embeds(batch), "text_embeds": of_texts(batch)}
 
@@ -132,9 +139,11 @@ class ImageTextObjective(nn.Module):
     def _image_embeds(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         if "image_pooled" in batch:
             return self.model.vision_model.project(batch["image_pooled"])
+        return self.model.get_image_features(self._pixel_values(batch))
+
+    def _pixel_values(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         # The collator stacks rows of (S, S, 3): permuted, they are channels_last already.
-        pixel_values = (batch["pixels"].float() - self.pixel_mean) / self.pixel_std
-        return self.model.get_image_features(pixel_values)
+        return (batch["pixels"].float() - self.pixel_mean) / self.pixel_std
 
     def _text_embeds(self, batch: dict[str, torch.Tensor], kind: str) -> torch.Tensor:
         pooled = batch.get(f"{kind}_pooled")
@@ -162,6 +171,8 @@ class ImageTextObjective(nn.Module):
         text_embeds: torch.Tensor,
         name_embeds: torch.Tensor | None,
         batch: dict[str, torch.Tensor],
+        regions: torch.Tensor | None = None,
+        words: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
         scale = self._bounded(self.model.logit_scale)
         if self.findings is None:
@@ -169,6 +180,9 @@ class ImageTextObjective(nn.Module):
         else:
             text_embeds = text_embeds[batch["text_ids"] >= 0]  # (M, D)
             total, losses = self.findings(image_embeds, text_embeds, batch, scale)
+        if self.local is not None:
+            losses["local_region_word"] = self.local(regions, words, batch["group_ids"])
+            total = total + self.local.weight * losses["local_region_word"]
         if self.distillation is not None:
             given, forms = self._distil(image_embeds, text_embeds, name_embeds, batch, scale)
             total = total + self.knowledge_weight * given

@@ -32,6 +32,7 @@ from phenolip.train.entry import run_entry_point, write_run_record
 from phenolip.train.finding_texts import build_finding_rows, finding_writer, load_book
 from phenolip.train.findings import FindingRows
 from phenolip.train.image_features import CachedViews, cached_image_features
+from phenolip.train.local_matching import LocalMatching
 from phenolip.train.loop import TrainingLoop, build_accelerator
 from phenolip.train.matching_arguments import without_later_defaults
 from phenolip.train.objective_stage2 import ImageTextObjective
@@ -143,6 +144,13 @@ def _check_together(model: ModelArguments, data: DataArguments, loss: LossArgume
     require(not (model.cached_views and size), "first_image_size", "left out where `cached_views` is given", size)
     path = loss.knowledge_encoder
     require(bool(path) or not model.init_from_teacher, "knowledge_encoder", "given for `init_from_teacher`", path)
+    is_cached = bool(model.cached_views or model.freeze_text)
+    require(
+        not (loss.local_weight and is_cached),
+        "local_weight",
+        "0 where `cached_views` or `freeze_text` is given",
+        loss.local_weight,
+    )
 
 
 def _load_rows(data: DataArguments, ontology: PhenotypeOntology, output_dir: Path) -> Dataset:
@@ -267,7 +275,20 @@ def _build_objective(
         caption_fit=of_captions,
         matching=build_weighted_matching(loss) if findings is None else None,
         findings=of_findings,
+        local=_build_local(model, processor, loss) if loss.local_weight else None,
     )
+
+
+def _build_local(model: PhenoLIPModel, processor: PhenoLIPProcessor, loss: LossArguments) -> LocalMatching:
+    tokenizer = processor.tokenizer
+    local = LocalMatching(
+        model,
+        weight=loss.local_weight,
+        special_ids=tokenizer.all_special_ids,
+        max_length=tokenizer.model_max_length,
+        mask_duplicates=loss.mask_duplicates,
+    )
+    return local.to(model.device)
 
 
 def _write_target_histogram(

@@ -150,7 +150,7 @@ class LossArguments(MatchingArguments):
             )
         self._check_matching(self.targets, self.knowledge_encoder, self.caption_target_weight)
         forms = self.forms()
-        weights = (self.contrastive_weight, self.matching_weight, self.name_weight, len(forms))
+        weights = (self.contrastive_weight, self.matching_weight, self.local_weight, self.name_weight, len(forms))
         require(any(weights), "contrastive_weight", "above 0 where every other weight is 0", self.contrastive_weight)
         needs_captions = (forms.keys() & CAPTION_FORMS) - TEXT_FORMS
         require(

@@ -81,6 +81,7 @@ def train(towers, pairs, slice_path, tmp_path):
         ("medfilip_code", "--ssm_model {bert}", {"matching_mse", "matching_ce"}),
         ("medfilip_mini", "--knowledge_encoder {text}", {"image_text", "matching_mse", "matching_ce"}),
         ("convirt", "", {"image_text"}),
+        ("gloria", "", {"image_text", "local_region_word"}),
         ("medclip", "", {"matching_ce"}),
     ],
 )
@@ -88,9 +89,9 @@ def test_a_preset_takes_two_steps_from_random_weights(train, towers, preset, set
     folder = train(preset, settings.format(bert=towers / "bert", text=towers / "text"))
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2]
-    assert {name for name in lines[0] if name.startswith(("image_", "matching_"))} == parts
+    assert {name for name in lines[0] if name.startswith(("image_", "matching_", "local_"))} == parts
     assert Encoder.from_pretrained(folder, "cpu").encode_texts(["square"]).shape[0] == 1
-    if preset == "convirt":
+    if preset in ("convirt", "gloria"):
         assert not (folder / "targets.json").exists() and not (folder / "knowledge.json").exists()
         return
     histogram = json.loads((folder / "targets.json").read_text())
@@ -130,6 +131,8 @@ def test_the_papers_preset_says_what_the_paper_says():
         ("--matching_weight 1 --matching_mse none --matching_ce none", "`matching_weight` must be 0 where"),
         ("--matching_weight nan", "`matching_weight` must be 0 or above, got nan"),
         ("--contrastive_weight 0", "`contrastive_weight` must be above 0 where every other weight is 0, got 0.0"),
+        ("--text_unit entity --local_weight 1", "`local_weight` must be 0 for `text_unit: entity`, got 1.0"),
+        ("--local_weight -1", "`local_weight` must be 0 or above, got -1.0"),
         ("--max_findings 0", "`max_findings` must be 1 or above, got 0"),
         ("--matching_target_temperature 0", "`matching_target_temperature` must be above 0, got 0.0"),
         ("--momentum 1", "`momentum` must be at least 0 and below 1, got 1.0"),
@@ -148,6 +151,13 @@ def test_forms_that_need_captions_are_refused_for_findings():
     call = "--data x --output_dir y --knowledge_encoder z --text_unit entity --distillation relational"
     with pytest.raises(ConfigurationError, match="`distillation` must be without relational and responses where"):
         parse(KINDS, call.split(), description="x")
+
+
+def test_the_local_term_needs_towers_that_are_read_anew(train):
+    with pytest.raises(
+        ConfigurationError, match="`local_weight` must be 0 where `cached_views` or `freeze_text` is g"
+    ):
+        train("gloria", "--freeze_text true")
 
 
 def test_rows_without_findings_are_refused(train, pairs, tmp_path):
