@@ -32,7 +32,7 @@ class LocalRegionWordLoss(nn.Module):
         none has.
 
     Relations: with one region and one word it is InfoNCE of their cosines at `temperature`.
-    Source: GLoRIA, Huang et al. 2021 (ICCV), local contrastive loss; values of the temperatures from the authors' code.
+    Source: GLoRIA, Huang et al. 2021 (ICCV), its local contrastive loss; temperatures from the authors' code.
     Deviations: regions and words have unit norm in s too; the code's softmax over words before the attention is left
         out, as in the paper's formula; word pieces are not joined into words.
 
