@@ -29,7 +29,7 @@ class ImageTextObjective(nn.Module):
     L_m: image against caption, or against the texts of its findings. L_itm: their similarities against a target
     matrix (MedFILIP, arXiv 2501.10775). L_local: words of captions against regions of images (GLoRIA, ICCV 2021). The
     forms are those of `KnowledgeDistillation`; the paper's is `contrastive`, caption against the teacher's embedding
-    of the same caption (PhenoLIP, arXiv 2602.06184). L_name: image against the names of all training phenotypes (ours).
+    of the same caption (PhenoLIP, arXiv 2602.06184). L_name: image against the names of training phenotypes (ours).
 
     Args:
         model: PhenoLIPModel.
