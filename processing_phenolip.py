@@ -42,8 +42,12 @@ class PhenoLIPProcessor(ProcessorMixin):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> "PhenoLIPProcessor":
-        """Loads the processor of a folder or Hub repository; its parts need no custom code, so none is asked for."""
+        """Loads the processor of a folder or Hub repository; its parts need no custom code, so none is asked for.
+
+        Images are resized by Pillow, as in training, also where torchvision, whose pixels differ, is installed.
+        """
         kwargs.setdefault("config", PreTrainedConfig())  # else AutoTokenizer looks for that of the model
+        kwargs.setdefault("backend", "pil")
         return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
 
     def __call__(
