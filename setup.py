@@ -33,6 +33,7 @@ SUBPACKAGES = [
     "eval.tasks",
     "eval.published",
     "ablation",
+    "hub",
     "cli",
 ]
 
