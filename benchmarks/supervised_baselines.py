@@ -1,6 +1,6 @@
 """ResNet-50, ConvNeXt-T and EfficientNet-Lite0 from random weights, beside the linear probe of the same task.
 
-python benchmarks/supervised_baselines.py --task pneumoniamnist_probe --data pneumoniamnist.npz --output runs/supervised
+python benchmarks/supervised_baselines.py --task pneumoniamnist_probe --data pneumoniamnist.npz --output runs/full
 
 The splits are those of the task; the epoch is the one with the highest validation accuracy. Writes
 OUTPUT/supervised_baselines.json (dated, with hardware and versions) after every baseline and prints a Markdown table.

@@ -1,7 +1,7 @@
 """ResNet-50, ConvNeXt-T and EfficientNet-Lite0 trained in full on a labelled set: what probes are compared with.
 
-Weights are random, from the configurations of `transformers` and our own; the published baselines (MedFILIP, arXiv 2501.10775)
-begin with ImageNet weights, which a folder given as `weights` may hold. Optimiser and schedule are ours.
+Weights are random, from the configurations of `transformers` and our own; the published baselines (MedFILIP, arXiv
+2501.10775) begin with ImageNet weights, which a folder given as `weights` may hold. Optimiser and schedule are ours.
 """
 
 import copy
