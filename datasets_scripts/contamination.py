@@ -4,7 +4,6 @@ Six criteria, each counted apart; `near_caption` and `near_image` include the eq
 `near_copies` and `near_captions`: for images no pair is missed, for captions practically none.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,12 +15,11 @@ import numpy as np
 
 from phenolip.datasets_scripts.near_captions import MIN_JACCARD, jaccard, near_captions, shingles
 from phenolip.datasets_scripts.split import perceptual_hashes
+from phenolip.datasets_scripts.telling_ids import article_of, telling_id
 from phenolip.exceptions import ConfigurationError
 from phenolip.near_copies import NUM_BITS, fold_caption, near_hashes
 
 MAX_PARTNERS = 10  # of one row by one criterion that are listed; all are counted
-_PMCID = re.compile(r"(?<![a-z])pmc_?(\d{3,})", re.IGNORECASE)
-_MERE_NUMBER = re.compile(r"[^\W\d_]{0,8}[ _.-]?0*\d{0,4}|\d{0,6}")  # "12", "row 3", "fig_1" say nothing across tables
 
 Distances = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -80,8 +78,8 @@ class AuditedTable:
         captions = list(map(fold_caption, self.captions))
         images = self.image_hashes.tolist() if self.image_hashes is not None else [None] * len(self)
         return {
-            "same_article": [_article(row, group) for row, group in zip(self.row_ids, self.groups, strict=True)],
-            "same_row_id": [_telling_id(row, group) for row, group in zip(self.row_ids, self.groups, strict=True)],
+            "same_article": [article_of(row, group) for row, group in zip(self.row_ids, self.groups, strict=True)],
+            "same_row_id": [telling_id(row, group) for row, group in zip(self.row_ids, self.groups, strict=True)],
             "same_caption": captions,
             "near_caption": captions,
             "same_image": self.file_hashes,
@@ -263,16 +261,3 @@ def _rows_by_key(keys: Iterable[Hashable | None]) -> dict[Hashable, list[int]]:
         if key not in (None, ""):
             rows[key].append(row)
     return dict(rows)
-
-
-def _article(row_id: str, group_id: str) -> str | None:
-    """The PMC id in the group's or the row's name, whatever stands around it, else the group as it is."""
-    found = _PMCID.search(group_id) or _PMCID.search(row_id)
-    return f"PMC{int(found[1])}" if found else group_id or None
-
-
-def _telling_id(row_id: str, group_id: str) -> tuple[str, str] | None:
-    """A row's id within its article; None where it is a mere number and there is no article."""
-    article = _article(row_id, group_id) or ""
-    stem = row_id.rsplit("/", 1)[-1].split(".", 1)[0]
-    return None if not article and _MERE_NUMBER.fullmatch(stem) else (article, row_id)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from phenolip.eval.evaluators.base import EvaluationPairs, MetricValue, SupportsEncoding
 from phenolip.eval.evaluators.retrieval import RetrievalEvaluator
 from phenolip.eval.evaluators.zero_shot import ZeroShotEvaluator, embed_with_prompts
+from phenolip.eval.invariance import encoding_invariance
 from phenolip.eval.metrics.answer_ranks import answer_ranks, score_chunks
 from phenolip.eval.metrics.collapse import effective_rank, mean_pairwise_cosine
 from phenolip.eval.metrics.rank_metrics import at_k
@@ -75,6 +76,7 @@ def run_checks(
     checks["random_floor"] = random_floor(pairs, prompts)
     checks["embedding_collapse"] = [collapse(name, embeds) for name, embeds in sets.items()]
     checks["arithmetic"] = arithmetic(metrics, queries)
+    checks["invariance"] = encoding_invariance(getattr(encoder, "encoder", encoder), pairs.images, pairs.captions)
     return checks
 
 

@@ -1,13 +1,16 @@
 """Checks that stand beside every class task: what a model without any knowledge of the images would score."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from phenolip.eval.evaluators.base import MetricValue
 from phenolip.eval.metrics.classification import class_scores, macro, macro_auroc
 
 NUM_SHUFFLES = 20
+EPSILON = 1e-9
 COLLAPSED = 0.95  # share of images that one answer gets, from which on it is called a collapse (ours)
 
 
@@ -35,6 +38,44 @@ def shuffled_labels(scores: NDArray, labels: NDArray, *, exclusive: bool, seed: 
             recalls.append(macro(found.recall))
     check = {"num_shuffles": NUM_SHUFFLES, "macro_auroc": float(np.mean(areas))}
     return check | ({"macro_recall": float(np.mean(recalls))} if exclusive else {})
+
+
+def random_floor(labels: NDArray, *, exclusive: bool, seed: int = 0) -> dict[str, Any]:
+    """The metrics of scores drawn at random, means over 20 draws: what a model that knows nothing gets."""
+    rng = np.random.default_rng(seed)
+    draws = [rng.random(labels.shape) for _ in range(NUM_SHUFFLES)]
+    floor = {"num_draws": NUM_SHUFFLES, "macro_auroc": float(np.mean([macro_auroc(one, labels) for one in draws]))}
+    if exclusive:
+        codes = labels.argmax(axis=1)
+        floor["accuracy"] = float(np.mean([(one.argmax(axis=1) == codes).mean() for one in draws]))
+    return floor
+
+
+def arithmetic(
+    metrics: Mapping[str, MetricValue], labels: NDArray, classes: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Whether each number can be: shares, k of n where answers are whole, an oracle no worse, classes that add up."""
+    problems, num_whole = [], 0
+    for name, metric in metrics.items():
+        highest = 2.0 if "brier" in name else 1.0
+        if not np.isnan(metric.value) and not 0 <= metric.value <= highest + EPSILON:
+            problems.append(f"{name}: {metric.value} is not from 0 to {highest:g}.")
+        if metric.n > len(labels):
+            problems.append(f"{name}: n is {metric.n}, of {len(labels)} images.")
+        if metric.per_query is not None:
+            if abs(float(np.mean(metric.per_query)) - metric.value) > EPSILON:
+                problems.append(f"{name}: {metric.value} is not the mean of its values.")
+            num_whole += bool(np.isin(metric.per_query, (0, 1)).all())
+        fitted = metrics.get(name.replace("_oracle", "_val_fitted"))
+        if "macro_f1_oracle" in name and fitted is not None and fitted.value > metric.value + EPSILON:
+            problems.append(f"{name} is below the same at thresholds of validation images.")
+    for column, entry in enumerate(classes):
+        counts = [int((labels[:, column] == value).sum()) for value in (1, 0)]
+        if [entry["num_positive"], entry["num_negative"]] != counts:
+            problems.append(
+                f"{entry['name']}: {entry['num_positive']} and {entry['num_negative']} images, not {counts}."
+            )
+    return {"num_metrics": len(metrics), "num_whole_k_of_n": num_whole, "problems": problems, "passes": not problems}
 
 
 def answer_collapse(scores: NDArray, class_names: tuple[str, ...]) -> dict[str, Any]:

@@ -1,19 +1,25 @@
-"""Tasks over class-labelled images: one model, one set -> results.json, per_query.parquet, report.md."""
+"""Tasks over class-labelled images: one model, one set -> results.json, per_query.parquet, reports."""
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from phenolip.datasets_scripts.labelled_images import ImageClass
 from phenolip.datasets_scripts.labelled_splits import LabelledSplits, load_splits
-from phenolip.eval.class_report import write_class_report
+from phenolip.eval.class_checks import arithmetic, random_floor
+from phenolip.eval.class_page import write_class_reports
+from phenolip.eval.contamination import TaskRows, audit_task, clean_part, training_index
 from phenolip.eval.evaluators.class_results import ClassResults
 from phenolip.eval.evaluators.linear_probe import LinearProbeEvaluator
 from phenolip.eval.evaluators.zero_shot_classes import ZeroShotClassesEvaluator
+from phenolip.eval.invariance import encoding_invariance
 from phenolip.eval.per_query import PER_QUERY, Queries, unique_ids, write_per_query
-from phenolip.eval.run import TFIDF, Evaluation, describe_metrics, find_contamination, load_encoder
+from phenolip.eval.run import TFIDF, Evaluation, describe_metrics, load_encoder
 from phenolip.eval.task_classes import read_classes
 from phenolip.eval.tasks.registry import Task
 from phenolip.exceptions import ConfigurationError
@@ -41,7 +47,7 @@ def evaluate_classes(
         task: A task with one evaluator, ``zero_shot_classes`` or ``linear_probe``.
         model: As `load_encoder` takes it.
         data: A local copy of the set in its published layout.
-        output_dir: Receives results.json, per_query.parquet and report.md.
+        output_dir: Receives results.json, per_query.parquet, report.html and report.md.
         device: Device of the model; by default a GPU if there is one.
         report: Write the report.
         report_path: Where it goes instead.
@@ -72,7 +78,7 @@ def evaluate_classes(
         "encoder": describe_model(encoder),
         "n": len(splits.test),
         **describe_metrics(found.metrics),
-        "checks": {**found.checks, "contamination": _contamination(encoder.name, splits)},
+        "checks": {**found.checks, **_checks(found, encoder, splits, classes, training_index(model, encoder))},
         **found.details,
         "prompts": settings.get("prompts"),
         "settings": task.evaluators,
@@ -92,7 +98,7 @@ def evaluate_classes(
     }
     _write(output_dir, found, results, splits)
     if report:
-        write_class_report(results, report_path or output_dir / "report.md")
+        write_class_reports(results, Path(report_path or output_dir / "report.html"))
     return Evaluation(results, None, [])
 
 
@@ -109,9 +115,28 @@ def load_image_encoder(model: Any, device: str | None, load: Callable[..., Any] 
     return encoder
 
 
-def _contamination(model: str, splits: LabelledSplits) -> dict[str, Any] | None:
-    hashes = splits.test.file_hashes()
-    return find_contamination(model, hashes) if hashes else None
+def _checks(
+    found: ClassResults, encoder: Any, splits: LabelledSplits, classes: Sequence[ImageClass], index: Path | None
+) -> dict[str, Any]:
+    """Controls that need no evaluator: arithmetic, a random model, batches and precision, training rows."""
+    test = splits.test
+    texts = [text for image_class in classes for text in image_class.texts]
+    checks = {
+        "arithmetic": arithmetic(found.metrics, test.labels, found.details.get("classes", ())),
+        "random_floor": random_floor(test.labels, exclusive=test.exclusive),
+        "invariance": encoding_invariance(encoder, test.images, texts),
+        "contamination": None,
+    }
+    audit = audit_task(
+        index, TaskRows(test.file_hashes(), test.images, row_ids=test.ids, group_ids=test.groups), encoder.name
+    )
+    if audit is not None:
+        checks["contamination"] = audit.summary()
+        if audit.rows.any():
+            rows_of = dict.fromkeys(("zero_shot_classes", "probe"), np.arange(len(test)))
+            groups = np.unique(test.groups, return_inverse=True)[1]
+            checks["contamination"]["clean"] = clean_part(found.metrics, rows_of, audit.rows, groups)
+    return checks
 
 
 def _write(output_dir: Path, found: ClassResults, results: dict[str, Any], splits: LabelledSplits) -> None:
