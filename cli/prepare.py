@@ -1,4 +1,4 @@
-"""`phenolip prepare`: PhenoBench or PhenoKG into the datasets cache, a split of pairs, phantoms, pasted figures."""
+"""`phenolip prepare`: PhenoBench or PhenoKG into the datasets cache, a split of pairs, reports, phantoms, figures."""
 
 import argparse
 import sys
@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from phenolip.cli import prepare_reports
 from phenolip.datasets_scripts.composites import prepare_composites
 from phenolip.datasets_scripts.phenobench import prepare_phenobench
 from phenolip.datasets_scripts.prepare import prepare_phantoms, prepare_split
@@ -14,11 +15,11 @@ from phenolip.inference.candidates import read_candidates
 from phenolip.ontology.graph import PhenotypeOntology
 from phenolip.ontology.reader import load_ontology
 
-HELP = "make data ready: phenobench or phenokg for load_dataset, a split of your pairs, phantoms, compound figures"
+HELP = "make data ready: phenobench or phenokg, a split of your pairs, images and reports, phantoms, compound figures"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the sub-commands `phenobench`, `phenokg`, `split`, `phantoms` and `composites`."""
+    """Declare the sub-commands `phenobench`, `phenokg`, `split`, `reports`, `phantoms` and `composites`."""
     targets = parser.add_subparsers(dest="target", required=True, metavar="TARGET")
     phenobench = targets.add_parser(
         "phenobench", help='make load_dataset("phenobench") work from any folder', allow_abbrev=False
@@ -60,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "those of a file (an HPO id, name or exact synonym a line); pairs that show one go to unseen/, their names to "
         "held_out.json, and `phenolip eval --task unseen` measures a model on them (docs/medfilip.md)",
     )
+    prepare_reports.add_parser(targets)
     phantoms = targets.add_parser(
         "phantoms", help="images drawn in code, with captions and HPO ids", allow_abbrev=False
     )
@@ -116,6 +118,8 @@ def run(args: argparse.Namespace) -> int:
         prepare_phantoms(args.output, num_train=args.num_train, num_validation=args.num_validation, seed=args.seed)
         sys.stdout.write(f"Phantoms: {args.num_train} in {args.output}/train, {args.num_validation} beside it.\n")
         return 0
+    if args.target == "reports":
+        return prepare_reports.run(args)
     reading = {
         "ontology": load_ontology(args.hpo),
         "max_bad_fraction": args.max_bad_fraction,

@@ -64,6 +64,19 @@ PAIRS = Features(
     }
 )
 
+#: One image and the report of its study: a row of ``pairs``, with whose it is, from where the image was taken, which
+#: sections of the report ``caption`` is made of, and what the source says of the study (1, 0 or -1, doubtful).
+REPORT_PAIRS = Features(
+    {
+        **PAIRS,
+        "patient_id": _TEXT,
+        "study_id": _TEXT,
+        "view": _TEXT,
+        "sections": List(_TEXT),
+        "labels": List({"name": _TEXT, "value": Value("float32")}),
+    }
+)
+
 #: One current term of an ontology release; outside HP:0000118 it has no depth, information content or system.
 TERMS = Features(
     {

@@ -82,8 +82,7 @@ def replaced_folder(path: str | Path) -> Iterator[Path]:
     Only an empty folder, or one that an earlier ``prepare`` wrote, is replaced.
     """
     path = Path(path).expanduser().absolute()
-    if path.exists() and not _is_ours(path):
-        raise DataError(f"Output {path} exists and was not written by `{_WRITER}`; name a new folder or an empty one.")
+    check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.incomplete")
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
@@ -97,6 +96,12 @@ def replaced_folder(path: str | Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def check_replaceable(path: Path) -> None:
+    """Raises ``DataError`` if there is something that no earlier ``prepare`` wrote."""
+    if path.exists() and not _is_ours(path):
+        raise DataError(f"Output {path} exists and was not written by `{_WRITER}`; name a new folder or an empty one.")
 
 
 def write_manifest(folder: Path, command: str, **facts: Any) -> dict[str, Any]:
