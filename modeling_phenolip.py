@@ -8,8 +8,16 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import AutoModel, PreTrainedConfig, PreTrainedModel, SiglipTextModel
+from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
+    AutoModel,
+    PreTrainedConfig,
+    PreTrainedModel,
+    SiglipTextModel,
+)
 from transformers import initialization as init
+from transformers.masking_utils import eager_mask
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import ModelOutput
 
@@ -28,6 +36,9 @@ POOLERS = {
     "siglip_vision_model": "head",
     "convnext": "layernorm",
 }
+# Attention of texts that lie end to end, without padding: `model.text_model.set_attn_implementation(UNPADDED)`.
+UNPADDED = "unpadded"
+_UNPADDED_TOWERS = ("bert", "roberta")
 _NUM_PREFIX_TOKENS = {"vit": 1, "clip_vision_model": 1, "dinov2": 1}
 _FIXED_SIZE_TOWERS = ("vit", "clip_vision_model", "siglip_vision_model")
 
@@ -214,6 +225,9 @@ class PhenoLIPTextModel(PhenoLIPPreTrainedModel):
         "AutoModel": "modeling_phenolip.PhenoLIPTextModel",
     }
 
+    # Chunks are as wide as the next multiple of this: 8 keeps tensor cores busy, and a compiler's shapes few.
+    width_multiple = 1
+
     def __init__(self, config: PhenoLIPTextConfig):
         super().__init__(config)
         self.tower = _build_trainable_tower(config)
@@ -250,7 +264,9 @@ class PhenoLIPTextModel(PhenoLIPPreTrainedModel):
                 Accepted because some tokenizers give it, and not read: a text is one segment.
             chunk_size (`int`, *optional*):
                 Encode texts in chunks of this many, sorted by length and each cut to its longest. The result and its
-                gradients are the same, the padding is not computed. Padding must be on the right.
+                gradients are the same, the padding is not computed. Padding must be on the right. Where the attention
+                implementation is `unpadded` (a BERT or RoBERTa tower), the texts of a chunk lie end to end, and no
+                padding is left at all.
             kwargs:
                 Passed on to the tower, for example `output_hidden_states`; not with `chunk_size`.
         """
@@ -289,23 +305,38 @@ class PhenoLIPTextModel(PhenoLIPPreTrainedModel):
     def _pool_in_chunks(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, chunk_size: int) -> torch.Tensor:
         if chunk_size < 1:
             raise ValueError(f"`chunk_size` must be at least 1, got {chunk_size}.")
-        lengths = attention_mask.long().sum(dim=1)  # (N,)
-        positions = torch.arange(input_ids.shape[1], device=input_ids.device)
-        if not torch.equal(attention_mask.bool(), positions < lengths.unsqueeze(1)):
-            raise ValueError(
-                "`attention_mask` must be padded on the right where `chunk_size` is given, got padding before a "
-                "token; set `padding_side='right'` in the tokenizer."
-            )
+        lengths = _text_lengths(attention_mask)
+        order = sorted(range(len(lengths)), key=lengths.__getitem__)
+        tower_type = self.config.tower_config.model_type
+        is_unpadded = self.tower.config._attn_implementation == UNPADDED and tower_type in _UNPADDED_TOWERS
         # The SigLIP text pooler reads the last position, padding or not: its texts keep their width.
-        reads_padding = self.config.tower_config.model_type == "siglip_text_model" and self.config.pooling == "pooler"
-        order = torch.argsort(lengths, stable=True)
+        reads_padding = tower_type == "siglip_text_model" and self.config.pooling == "pooler"
+        rows_in_order = torch.tensor(order, device=input_ids.device)
         pooled = []
-        for rows in order.split(chunk_size):
-            width = input_ids.shape[1] if reads_padding else max(int(lengths[rows].max()), 1)
+        for start in range(0, len(order), chunk_size):
+            chunk_lengths = [lengths[row] for row in order[start : start + chunk_size]]
+            rows = rows_in_order[start : start + chunk_size]
+            width = -(-chunk_lengths[-1] // self.width_multiple) * self.width_multiple
+            width = input_ids.shape[1] if reads_padding else width  # slices end at the batch's own width
             chunk_ids, chunk_mask = input_ids[rows, :width], attention_mask[rows, :width]
-            output = self.tower(input_ids=chunk_ids, attention_mask=chunk_mask, return_dict=True)
-            pooled.append(self._pool(output, chunk_mask))
-        return torch.cat(pooled)[torch.argsort(order)]
+            if is_unpadded:
+                output = self._read_unpadded(chunk_ids, chunk_lengths)
+            else:
+                output = self.tower(input_ids=chunk_ids, attention_mask=chunk_mask, return_dict=True)
+            pooled.append(self._pool(output, chunk_mask[:, : output.last_hidden_state.shape[1]]))
+        return torch.cat(pooled)[torch.argsort(rows_in_order)]
+
+    def _read_unpadded(self, input_ids: torch.Tensor, lengths: list[int]) -> BaseModelOutputWithPooling:
+        """Texts end to end as one of sum(lengths) tokens: every product is over tokens alone, in one piece."""
+        tower_config = self.config.tower_config
+        first = tower_config.pad_token_id + 1 if tower_config.model_type == "roberta" else 0
+        flat = torch.cat([text[:length] for text, length in zip(input_ids, lengths, strict=True)])
+        positions = torch.cat([torch.arange(first, first + length) for length in lengths]).to(flat.device)
+        output = self.tower(input_ids=flat[None], position_ids=positions[None], text_lengths=lengths, return_dict=True)
+        texts = output.last_hidden_state[0].split(lengths)
+        tokens = nn.utils.rnn.pad_sequence(texts, batch_first=True)  # (N, L, C)
+        pooled = self.tower.pooler(tokens) if self.config.pooling == "pooler" else None
+        return BaseModelOutputWithPooling(last_hidden_state=tokens, pooler_output=pooled)
 
 
 class PhenoLIPVisionModel(PhenoLIPPreTrainedModel):
@@ -475,6 +506,51 @@ class PhenoLIPModel(PhenoLIPPreTrainedModel):
             text_model_output=text_output,
             vision_model_output=vision_output,
         )
+
+
+def _text_lengths(attention_mask: torch.Tensor) -> list[int]:
+    """Tokens of each text, 1 or more; the one time that the device is waited for."""
+    positions = torch.arange(1, attention_mask.shape[1] + 1, device=attention_mask.device)
+    is_token = attention_mask.bool()
+    counts, ends = torch.stack([is_token.sum(dim=1), (is_token * positions).amax(dim=1)]).tolist()
+    if counts != ends:
+        raise ValueError(
+            "`attention_mask` must be padded on the right where `chunk_size` is given, got padding before a token; "
+            "set `padding_side='right'` in the tokenizer."
+        )
+    return [max(count, 1) for count in counts]
+
+
+def unpadded_attention(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    text_lengths: list[int] | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention within each of the texts that lie end to end; without `text_lengths`, plain attention.
+
+    Query, key and value are `(num_texts, num_heads, num_tokens, head_size)`, for
+    texts end to end with one text of all tokens; returns `(num_texts, num_tokens, num_heads, head_size)`.
+    """
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    lengths = [query.shape[2]] if text_lengths is None else text_lengths
+    read = []
+    for one_query, one_key, one_value in zip(*(part.split(lengths, 2) for part in (query, key, value)), strict=True):
+        scores = one_query @ one_key.transpose(2, 3) * scaling
+        if attention_mask is not None:
+            scores = scores + attention_mask
+        weights = F.dropout(scores.softmax(dim=-1), dropout, training=dropout > 0)
+        read.append(weights @ one_value)
+    return torch.cat(read, dim=2).transpose(1, 2), None
+
+
+AttentionInterface.register(UNPADDED, unpadded_attention)
+AttentionMaskInterface.register(UNPADDED, eager_mask)
 
 
 def build_tower(config: PreTrainedConfig) -> PreTrainedModel:

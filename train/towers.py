@@ -30,6 +30,7 @@ from phenolip.modeling_efficientnet_lite import EfficientNetLiteModel
 from phenolip.modeling_phenolip import (
     POOLERS,
     TOWER_CLASSES,
+    UNPADDED,
     PhenoLIPModel,
     PhenoLIPTextModel,
     PhenoLIPVisionModel,
@@ -278,9 +279,15 @@ def reset_weights(tower: PreTrainedModel) -> None:
 
 
 def choose_attention(model: PreTrainedModel, device: torch.device) -> None:
-    """Plain attention for training on a CPU, where the fused kernel's backward takes half of a step of short texts."""
+    """How texts are read in training: on a CPU end to end, without padding; elsewhere in chunks of few widths.
+
+    A CPU is fastest where each product is over all tokens at once, and its fused attention's backward pass takes half
+    of a step of short texts. On a GPU a kernel for every text would cost more than the padding does.
+    """
     if device.type == "cpu":
-        model.set_attn_implementation("eager")
+        model.set_attn_implementation(UNPADDED)
+    else:
+        model.width_multiple = 8
 
 
 def set_dropout(model: nn.Module, probability: float) -> None:
