@@ -21,6 +21,8 @@ _SHOWN_IN_PERCENT = (
     "_ndcg",
     "_reciprocal_rank",
     "unseen_",
+    "segmentation_",
+    "faces_",
 )
 _AS_IT_IS = ("_depth", "_median_rank")
 

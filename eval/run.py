@@ -131,6 +131,11 @@ def evaluate(
 
         reading = {"split": split, "candidates": candidates, "hpo": hpo, "max_bad_fraction": max_bad_fraction}
         return evaluate_unseen(task, model, data, output_dir, device=device, report_path=report_path, **reading)
+    if "faces" in task.evaluators:
+        from phenolip.eval.faces_task import evaluate_faces
+
+        reading = {"split": split, "candidates": candidates, "hpo": hpo}
+        return evaluate_faces(task, model, data, output_dir, device=device, report_path=report_path, **reading)
     if "segmentation" in task.evaluators:
         _warn_of_ignored(task, split=split, candidates=candidates, extra_k=extra_k or None, hpo=hpo)
         from phenolip.eval.segmentation_task import evaluate_segmentation

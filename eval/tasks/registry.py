@@ -24,6 +24,7 @@ EVALUATORS = {  # name -> its settings
         *("layout", "group_separator", "modes", "controls", "fractions", "num_seeds", "image_size", "num_steps"),
         *("batch_size", "learning_rate", "encoder_learning_rate", "decoder_width", "reading"),
     },
+    "faces": {"ks", "decision_k", "prompts", "reading"},
     "unseen_terms": {"modes"},
     "findings": {"headings", "slots", "reading"},
 }
