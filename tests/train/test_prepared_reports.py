@@ -1,4 +1,4 @@
-"""From images and reports as a hospital has them to a model: prepared, then two steps of training on their findings."""
+"""From images and reports to a model: prepared, then two steps of training on their findings."""
 
 import json
 from pathlib import Path
