@@ -4,6 +4,8 @@ The hash of an image is ``imagehash.phash``: 64 bits of a discrete cosine transf
 blank page, says little.
 """
 
+import hashlib
+
 import imagehash
 import numpy as np
 
@@ -16,6 +18,11 @@ _BLOCK = (16, 4096)  # hashes compared at once: half a megabyte of differences, 
 def fold_caption(caption: str) -> str:
     """The caption with case and runs of white space folded, under which two captions count as identical."""
     return " ".join(caption.casefold().split())
+
+
+def caption_hash(caption: str) -> str:
+    """SHA-256 of a folded caption: equal captions are found by it, and none can be read from it."""
+    return hashlib.sha256(fold_caption(caption).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def perceptual_hash(image: ImageSource) -> int:

@@ -1,6 +1,5 @@
 """What a task shares with the training rows of the model that is measured, and its scores without these rows."""
 
-import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from phenolip.eval.evaluators.base import MetricValue
 from phenolip.eval.evaluators.query_metrics import mean_metric
 from phenolip.exceptions import DataError
 from phenolip.inference.candidates import model_file
-from phenolip.near_copies import fold_caption, near_hashes, perceptual_hash
+from phenolip.near_copies import caption_hash, near_hashes, perceptual_hash
 
 logger = logging.getLogger(__name__)
 
@@ -153,11 +152,6 @@ def _touched(trained: Mapping[str, Sequence[Any]], rows: TaskRows) -> dict[str, 
         for name, key in (("same_row_id", telling_id), ("same_article", article_of)):
             touched[name] = _among((key(*row) for row in ours), {key(row, group or "") for row, group in theirs})
     return touched
-
-
-def caption_hash(caption: str) -> str:
-    """SHA-256 of a caption with case and white space folded: equal captions are found, none can be read."""
-    return hashlib.sha256(fold_caption(caption).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _among(values: Any, others: Any) -> NDArray:

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from phenolip.eval.class_page import invariance_rows
 from phenolip.eval.svg import INK, inline_svg, plain_axes
 
 SCRIPT = Path(__file__).parent / "sort_tables.js.jinja"  # plain JavaScript without a placeholder
@@ -182,7 +183,7 @@ def check_rows(checks: dict[str, Any]) -> list[dict[str, Any]]:
         finding += "".join(f"; {problem}" for problem in arithmetic["problems"])
         row = {"title": "Arithmetic", "finding": finding, "n": arithmetic["num_metrics"]}
         rows.append(row | {"passes": arithmetic["passes"]})
-    return rows
+    return rows + invariance_rows(checks.get("invariance"))
 
 
 def _percent(value: float) -> str:

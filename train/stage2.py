@@ -15,9 +15,11 @@ from accelerate import Accelerator
 from datasets import Dataset, concatenate_datasets
 
 from phenolip.datasets_scripts.load import load_pairs
+from phenolip.datasets_scripts.split import perceptual_hashes
 from phenolip.datasets_scripts.tables import data_revision
 from phenolip.exceptions import ConfigurationError
 from phenolip.modeling_phenolip import PhenoLIPModel
+from phenolip.near_copies import caption_hash
 from phenolip.ontology.graph import PhenotypeOntology
 from phenolip.ontology.knowledge_file import fingerprint, write_knowledge
 from phenolip.ontology.name_search import NameSearch
@@ -342,6 +344,9 @@ def _write_training_index(output_dir: Path, rows: Dataset, ontology: PhenotypeOn
             "row_id": list(map(str, rows["row_id"])),
             "hpo_ids": pa.array(list(rows["hpo_ids"]), pa.list_(pa.string())),
             "mentioned_ids": pa.array(mentioned, pa.list_(pa.string())),
+            "group_id": list(rows["group_id"]),
+            "caption_sha256": list(map(caption_hash, rows["caption"])),
+            "phash": pa.array(perceptual_hashes(rows), pa.uint64()),
         }
     )
     pq.write_table(index, output_dir / "training_index.parquet")

@@ -273,7 +273,8 @@ def test_frequency_comes_from_the_labels_of_training(run, folder, hpo, tmp_path)
 
 def test_checks_are_written_and_pass(run):
     checks = run[0].results["checks"]
-    assert set(checks) == {"label_shuffled", "majority_class", "random_floor", "embedding_collapse", "arithmetic"}
+    names = {"label_shuffled", "majority_class", "random_floor", "embedding_collapse", "arithmetic", "invariance"}
+    assert set(checks) == names and "omitted" in checks["invariance"]  # an encoder without weights
     assert all(control["passes"] for control in checks["label_shuffled"]) and checks["random_floor"]["passes"]
     assert checks["arithmetic"] == {
         "num_metrics": len(run[0].results["metrics"]),

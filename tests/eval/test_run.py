@@ -140,7 +140,10 @@ def test_training_images_are_noticed(folder, hpo, tmp_path, caplog, results):
         pa.table({"sha256": [rows[7], rows[0], "other"], "row_id": ["a", "b", "c"]}), model / "training_index.parquet"
     )
     found = evaluate(TinyEncoder(str(model)), "phenobench", folder, tmp_path / "b", hpo=hpo).results["contamination"]
-    assert found == {"num_rows_in_training": 3, "fraction": 3 / 8}  # the last image stands in two rows
+    assert found["num_rows_in_training"] == 3 and found["fraction"] == 3 / 8  # the last image stands in two rows
+    assert found["criteria"] == {"same_image": 3, "same_row_id": 0, "same_article": 0}
+    assert found["not_compared"] == ["near_image", "same_caption"]  # the index says nothing of them
+    assert found["clean"]["i2t_hit_at_1"]["n"] == 5 and "p2i_hit_at_1" not in found["clean"]
     assert "3 of 8 evaluated rows" in caplog.text
     assert "These numbers flatter the model" in (tmp_path / "b" / "report.html").read_text()
     (model / "training_index.parquet").write_bytes(b"damaged")

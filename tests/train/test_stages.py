@@ -122,6 +122,7 @@ def test_stage2_leaves_a_model_that_predicts_and_knows_its_data(train_stage2, fr
     }  # fmt: skip
     index = pq.read_table(output_dir / "training_index.parquet")
     assert index.num_rows == 12 and all(index["hpo_ids"].to_pylist())
+    assert {"sha256", "row_id", "group_id", "caption_sha256", "phash"} <= set(index.column_names)
     expected = {"loss", "image_text", "knowledge_contrastive", "image_name", "temperature"}
     assert expected <= set(first_line(output_dir))
 
