@@ -291,11 +291,11 @@ class PhenoLIPTextModel(PhenoLIPPreTrainedModel):
             return output.pooler_output
         if pooling == "cls":
             first = attention_mask.long().argmax(dim=1)  # not 0 where the padding is on the left
-            return tokens[torch.arange(len(tokens), device=tokens.device), first]
+            return tokens[torch.arange(tokens.shape[0], device=tokens.device), first]
         if pooling == "eos":
             positions = torch.arange(tokens.shape[1], device=tokens.device)
             last = (attention_mask * positions).argmax(dim=1)
-            return tokens[torch.arange(len(tokens), device=tokens.device), last]
+            return tokens[torch.arange(tokens.shape[0], device=tokens.device), last]
         is_token = attention_mask.bool().unsqueeze(-1)  # (N, L, 1)
         if pooling == "max":
             return tokens.masked_fill(~is_token, torch.finfo(tokens.dtype).min).amax(dim=1)
