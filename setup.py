@@ -116,6 +116,7 @@ setup(
         "eval": EVAL,
         "detector": ["timm>=1.0", "scipy>=1.14"],  # timm pulls torchvision, which must fit the installed torch
         "dicom": ["pydicom>=3.0"],
+        "onnx": ["onnx>=1.20", "onnxruntime>=1.23", "onnxscript>=0.6"],
         "demo": ["gradio>=6.0"],
         "dev": [
             "phenolip[phenokg]",

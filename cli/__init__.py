@@ -12,7 +12,8 @@ from phenolip.exceptions import ConfigurationError, PhenoLIPError, near_matches
 
 COMMANDS = (
     *("ontology", "link", "extract", "kg", "prepare", "audit", "bench", "eval", "compare", "published", "predict"),
-    *("convert", "quickstart", "mini", "ablation", "env"),
+    *("thresholds", "similarity"),
+    *("convert", "export", "quickstart", "mini", "ablation", "env"),
 )
 
 

@@ -101,7 +101,7 @@ def from_open_clip(
     pixels = image_processor(model_cfg, settings["preprocess_cfg"])
     source = {"format": "open_clip", "checkpoint": Path(checkpoint).name, "sha256": file_hashes([file]), **settings}
     reference = convert_check.open_clip_cosines(checkpoint) if not drop else (None, "tensors were left out")
-    with _new_folder(output) as folder:
+    with new_folder(output) as folder:
         model.save_pretrained(folder)
         PhenoLIPProcessor(pixels, words, prompt_template).save_pretrained(folder)
         difference = convert_check.record(folder, Encoder.from_pretrained(folder, "cpu"), source, reference)
@@ -133,7 +133,7 @@ def to_open_clip(model: str | Path, output: str | Path, *, text_tower: str | Non
     moves = list_moves(config, style)
     weights = to_theirs({name: value.float() for name, value in encoder.model.state_dict().items()}, moves)
     pixels = preprocess_config(encoder.image_processor)
-    with _new_folder(output) as folder:
+    with new_folder(output) as folder:
         write_json(folder / OPEN_CLIP_CONFIG, {"model_cfg": settings, "preprocess_cfg": pixels})
         save_file(weights, folder / OPEN_CLIP_WEIGHTS, metadata={"format": "pt"})
         tokenizer.save_pretrained(folder)
@@ -185,7 +185,7 @@ def _once_named(model: str | Path) -> str | None:
 
 
 @contextmanager
-def _new_folder(output: str | Path) -> Iterator[Path]:
+def new_folder(output: str | Path) -> Iterator[Path]:
     """A folder that takes its name when all of it is written and proved, and is not left behind by a failure."""
     output = Path(output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
