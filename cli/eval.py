@@ -23,6 +23,8 @@ _SHOWN_IN_PERCENT = (
     "unseen_",
     "segmentation_",
     "faces_",
+    "finegrained_",
+    "findings_",
 )
 _AS_IT_IS = ("_depth", "_median_rank")
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from transformers.utils.logging import disable_progress_bar
 
+from phenolip.cli.predict_findings import run_finegrained
 from phenolip.inference.candidates import read_candidates
 from phenolip.inference.predict import RESEARCH_ONLY, PhenotypePrediction, PhenotypePredictor, check_top
 from phenolip.inference.prediction_tree import format_tree
@@ -23,6 +24,8 @@ EXAMPLES = """examples:
       of all candidates at or below, so that no phenotype exceeds what stands above it
   phenolip predict *.png --model runs/mini/stage2 --candidates few.txt --json > predictions.jsonl
       a choice of your own, one object a line and image
+  phenolip predict xray.png --model runs/findings/stage2 --style finegrained
+      findings with severity and location; docs/medfilip.md
 
 docs/inference.md says what each option was worth when measured. For research, not for diagnosis."""
 
@@ -33,6 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files: JPEG, PNG, TIFF, WebP, ...")
     parser.add_argument("--model", required=True, metavar="DIR|ID", help="a Stage-2 model: its folder or Hub id")
+    parser.add_argument(
+        "--style",
+        choices=("phenotypes", "finegrained"),
+        default="phenotypes",
+        help="phenotypes: the best of many candidates; finegrained: findings whose cosine reaches the threshold that "
+        "`phenolip thresholds` fitted, with severity and location (default: phenotypes)",
+    )
     parser.add_argument("--top", type=int, default=10, metavar="K", help="phenotypes per image (default: 10)")
     parser.add_argument(
         "--candidates",
@@ -62,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
     """Prints a table or tree for each image, or JSON lines."""
     check_top(args.top)
     disable_progress_bar()  # of transformers, for weights that load in milliseconds
+    if args.style == "finegrained":
+        return run_finegrained(args)
     needs_ontology = args.candidates is not None or args.hpo is not None or args.hierarchy
     ontology = load_ontology(args.hpo) if needs_ontology else None
     candidates = read_candidates(args.candidates, ontology) if args.candidates is not None else None

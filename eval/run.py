@@ -126,11 +126,11 @@ def evaluate(
     started = time.perf_counter()
     task = load_task(task)
     check_request(task, data, candidates, extra_k)
-    if "unseen_terms" in task.evaluators:
-        from phenolip.eval.unseen_task import evaluate_unseen  # here, since it needs this module
+    if task.stands_alone:
+        from phenolip.eval.lone_tasks import evaluate_alone  # here, since those tasks need this module
 
         reading = {"split": split, "candidates": candidates, "hpo": hpo, "max_bad_fraction": max_bad_fraction}
-        return evaluate_unseen(task, model, data, output_dir, device=device, report_path=report_path, **reading)
+        return evaluate_alone(task, model, data, output_dir, device=device, report_path=report_path, **reading)
     if "faces" in task.evaluators:
         from phenolip.eval.faces_task import evaluate_faces
 

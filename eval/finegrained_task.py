@@ -1,0 +1,129 @@
+"""The task on findings with severity and location: a model with stored thresholds -> results and tables."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from phenolip.datasets_scripts.load import load_pairs
+from phenolip.datasets_scripts.tables import data_revision
+from phenolip.eval.class_report import markdown_table, metric_table
+from phenolip.eval.class_tasks import load_image_encoder
+from phenolip.eval.evaluators.base import EvaluationPairs
+from phenolip.eval.evaluators.finegrained import FineGrainedEvaluator
+from phenolip.eval.evaluators.query_metrics import describe_clusters
+from phenolip.eval.finding_labels import finding_labels
+from phenolip.eval.per_query import PER_QUERY, write_per_query
+from phenolip.eval.run import Evaluation, describe_metrics, describe_run, find_contamination
+from phenolip.eval.tasks.registry import Task
+from phenolip.exceptions import ConfigurationError, DataError
+from phenolip.inference.adapters.registry import describe_model
+from phenolip.inference.encoder import Encoder
+from phenolip.inference.finding_thresholds import model_thresholds
+from phenolip.inference.finegrained import FineGrainedPredictor
+from phenolip.ontology.reader import load_ontology
+from phenolip.provenance import write_json
+from phenolip.whole_files import whole_file
+
+
+def evaluate_finegrained(
+    task: Task,
+    model: Any,
+    data: str | Path,
+    output_dir: str | Path,
+    *,
+    split: str | None = None,
+    hpo: str | Path | None = None,
+    max_bad_fraction: float = 0.01,
+    device: str | None = None,
+    report_path: str | Path | None = None,
+) -> Evaluation:
+    """Evaluates a model that has finding_thresholds.json beside it.
+
+    Args:
+        task: A task with the evaluator ``finegrained``.
+        model: A Stage-2 model of ours.
+        data: Pairs with the column `findings`, other ones than the thresholds were fitted on.
+        output_dir: Receives results.json, per_query.parquet and report.md.
+        split: Split to read where the data has several.
+        hpo: hp.obo or hp.json.
+        max_bad_fraction: Share of unusable rows that is tolerated.
+        device: Device of the model.
+        report_path: Where the report goes instead.
+
+    Raises:
+        ConfigurationError: The model is none of ours, or has no images.
+        DataError: There are no thresholds or findings, or the data is what the thresholds were fitted on.
+    """
+    started = time.perf_counter()
+    encoder = load_image_encoder(model, device)
+    if not isinstance(encoder, Encoder):
+        raise ConfigurationError(f"`model` {encoder.name} must be a PhenoLIP model for the task '{task.name}'.")
+    predictor = FineGrainedPredictor(encoder, model_thresholds(encoder.name))
+    ontology = load_ontology(hpo)
+    output_dir = Path(output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    dataset = load_pairs(
+        data,
+        split=split,
+        ontology=ontology,
+        max_bad_fraction=max_bad_fraction,
+        bad_rows_path=output_dir / "bad_rows.jsonl",
+    )
+    revision = data_revision(dataset)
+    if revision == predictor.thresholds.fitted_on.get("data_revision"):
+        raise DataError(f"{data} is what the thresholds were fitted on: give other pairs.")
+    findings = dataset["findings"][:]
+    if not any(findings):
+        raise DataError(f"{data} must have the column `findings`, as `phenolip extract` makes it; it has none.")
+    pairs = EvaluationPairs.from_dataset(dataset, ontology, candidates={})
+    labels = finding_labels(findings, [(entry.category, entry.hpo_id) for entry in predictor.categories], ontology)
+    evaluator = FineGrainedEvaluator(pairs, labels, predictor)
+    metrics, about = evaluator()
+    results = {
+        "task": task.name,
+        "task_version": task.version,
+        "primary_metric": task.primary_metric,
+        "model": encoder.name,
+        "encoder": describe_model(encoder),
+        "n": len(pairs),
+        **describe_metrics(metrics),
+        **about,
+        "thresholds_fitted_on": predictor.thresholds.fitted_on,
+        "intervals": describe_clusters(pairs, evaluator.clusters),
+        "prompts": None,
+        "settings": task.evaluators,
+        "data": str(data),
+        "split": split,
+        "data_revision": revision,
+        "contamination": find_contamination(encoder.name, pairs.sha256),
+        "num_candidates": len(predictor.categories),
+        **describe_run(ontology, time.perf_counter() - started),
+    }
+    write_per_query(output_dir / PER_QUERY, metrics, evaluator.queries)
+    write_json(output_dir / "results.json", results)
+    with whole_file(report_path or output_dir / "report.md", "w") as file:
+        file.write(_report(results))
+    return Evaluation(results, pairs, [])
+
+
+def _report(results: dict[str, Any]) -> str:
+    columns = [name for name in results["classes"][0] if name != "excluded"]
+    classes = [
+        [f"{value:.3f}" if isinstance(value, float) else "—" if value is None else value for value in row]
+        for row in ([entry[name] for name in columns] for entry in results["classes"])
+    ]
+    majority = [
+        [slot, f"{found['value']:.3f}", f"{found['answerable']:.3f}", found["n"]]
+        for slot, found in results["majority"].items()
+    ]
+    parts = [
+        f"# {results['task']} (version {results['task_version']})",
+        f"Model `{results['model']}`; {results['n']:,} images, {results['num_candidates']} categories; thresholds "
+        f"fitted on {results['thresholds_fitted_on']['num_rows']:,} other images. For research, not for diagnosis.",
+        metric_table(results),
+        "## Always the commonest value",
+        markdown_table(("slot", "accuracy", "answerable", "n"), majority),
+        "## Categories",
+        markdown_table(columns, classes),
+    ]
+    return "\n\n".join(parts) + "\n"
