@@ -14,7 +14,8 @@ from phenolip.images import decode_image, read_image
 from phenolip.inference.encoder import Encoder
 from phenolip.provenance import content_hash
 from phenolip.train.collator import TextTokenizer
-from phenolip.train.teacher import TextFeatureStore, encode_texts, module_fingerprint
+from phenolip.train.teacher import encode_texts, module_fingerprint
+from phenolip.train.text_feature_store import TextFeatureStore
 
 
 class StoredFeatureEncoder:

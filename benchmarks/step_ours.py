@@ -15,7 +15,7 @@ from phenolip.processing_phenolip import PhenoLIPProcessor
 from phenolip.train.collator import PairCollator, TextTokenizer
 from phenolip.train.loop import _keep_freed_memory
 from phenolip.train.objective_stage2 import ImageTextObjective
-from phenolip.train.teacher import TextFeatureStore
+from phenolip.train.text_feature_store import TextFeatureStore
 from phenolip.train.towers import build_preset, choose_attention, first_layers
 
 

@@ -14,7 +14,8 @@ from phenolip.train.collator import PairCollator, TextTokenizer
 from phenolip.train.findings import FindingRows
 from phenolip.train.targets.identity import duplicate_groups
 from phenolip.train.targets.phenotype_targets import PhenotypeTargets
-from phenolip.train.teacher import TextFeatureStore, encode_texts, load_teacher, load_text_model, module_fingerprint
+from phenolip.train.teacher import encode_texts, load_teacher, load_text_model, module_fingerprint
+from phenolip.train.text_feature_store import TextFeatureStore
 from phenolip.train.text_slots import TextSlots
 
 

@@ -1,13 +1,10 @@
-"""The frozen text encoders of Stage 2 and the store of what they say about each text."""
+"""The frozen text encoders of Stage 2."""
 
 import hashlib
-import os
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
 from safetensors import SafetensorError
 from torch import nn
 from tqdm.auto import tqdm
@@ -26,60 +23,6 @@ def module_fingerprint(module: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
-
-
-class TextFeatureStore:
-    """Rows of a frozen encoder's output on disk, one per distinct text, memory-mapped.
-
-    Processes may share a folder: one encodes while the others wait for it.
-
-    Args:
-        folder: Where the two arrays are kept; one folder per encoder.
-        encode: Distinct texts -> (n, D) float32. Called once, for the texts that the store lacks.
-    """
-
-    def __init__(self, folder: str | Path, encode: Callable[[list[str]], np.ndarray]) -> None:
-        self.folder, self.encode = Path(folder), encode
-
-    def features(self, texts: Sequence[str]) -> np.ndarray:
-        """(len(texts), D) float32, in the order given; equal texts share a row of the store."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / ".lock"):
-            return self._features(texts)
-
-    def _features(self, texts: Sequence[str]) -> np.ndarray:
-        keys = np.array([hashlib.sha256(text.encode()).digest()[:16] for text in texts], dtype="V16")
-        distinct, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-        stored_keys, stored = self._load()
-        missing = first if stored_keys is None else first[~np.isin(distinct, stored_keys)]
-        if len(missing):
-            added = self.encode([texts[place] for place in missing])
-            if stored_keys is None:
-                stored_keys, stored = keys[missing], added
-            else:
-                stored_keys = np.concatenate([stored_keys, keys[missing]])
-                stored = np.concatenate([stored, added])
-            self._write(stored_keys, stored)
-        order = np.argsort(stored_keys)
-        places = order[np.searchsorted(stored_keys[order], distinct)]
-        return np.asarray(stored[places[inverse]], dtype=np.float32)
-
-    def _load(self) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
-        keys_path, features_path = self.folder / "keys.npy", self.folder / "features.npy"
-        if not (keys_path.exists() and features_path.exists()):
-            return None, None
-        keys = np.load(keys_path, allow_pickle=False)
-        features = np.load(features_path, mmap_mode="r", allow_pickle=False)
-        if len(keys) != len(features):  # a run was stopped between the two renames: compute anew
-            return None, None
-        return keys.view("V16").ravel(), features
-
-    def _write(self, keys: np.ndarray, features: np.ndarray) -> None:
-        plain_keys = np.frombuffer(keys.tobytes(), dtype=np.uint8).reshape(-1, 16)
-        for name, array in (("features", features.astype(np.float32)), ("keys", plain_keys)):
-            partial = self.folder / f".{name}.{os.getpid()}.npy"
-            np.save(partial, array, allow_pickle=False)
-            os.replace(partial, self.folder / f"{name}.npy")
 
 
 @torch.no_grad()

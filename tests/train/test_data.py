@@ -11,7 +11,7 @@ from phenolip.train.data import EpochPlan, ImageTextPairs
 from phenolip.train.optimizer import learning_rate_factor
 from phenolip.train.targets.identity import duplicate_groups
 from phenolip.train.targets.multi_hot import MultiHotTargets
-from phenolip.train.teacher import TextFeatureStore, encode_texts, module_fingerprint
+from phenolip.train.teacher import encode_texts, module_fingerprint
 
 
 def test_an_epoch_visits_rows_once_and_epochs_differ():
@@ -94,21 +94,6 @@ def test_learning_rate_rises_then_falls():
     factors = [learning_rate_factor(step, 100, 0.1, 0.01) for step in range(101)]
     assert factors[9] == 1 and factors[0] == 0.1 and factors[-1] == pytest.approx(0.01)
     assert factors[:10] == sorted(factors[:10]) and factors[10:] == sorted(factors[10:], reverse=True)
-
-
-def test_feature_store_encodes_each_text_once_and_survives_a_torn_write(tmp_path):
-    asked = []
-
-    def encode(texts):
-        asked.extend(texts)
-        return np.array([[len(text), ord(text[0])] for text in texts], dtype=np.float32)
-
-    store = TextFeatureStore(tmp_path / "store", encode)
-    assert store.features(["bb", "a", "bb"]).tolist() == [[2, 98], [1, 97], [2, 98]]
-    assert TextFeatureStore(tmp_path / "store", encode).features(["ccc", "a"]).tolist() == [[3, 99], [1, 97]]
-    assert sorted(asked) == ["a", "bb", "ccc"]
-    np.save(tmp_path / "store" / "keys.npy", np.zeros((1, 16), dtype=np.uint8))  # stopped between two writes
-    assert store.features(["a"]).tolist() == [[1, 97]]
 
 
 def test_encoded_texts_keep_their_order(tiny_model_dir):
