@@ -98,7 +98,7 @@ def read_image_table(
             continue
         labels[name] = np.maximum(labels[name], found) if name in labels else found
         groups[name] = str(row[layout.group] or name) if layout.group else name
-    paths = {name: _find(root, layout, name) for name in labels}
+    paths = {name: find_image(root, layout, name) for name in labels}
     kept = [name for name, path in paths.items() if path is not None]
     if len(kept) < len(labels):
         dropped["image not found"] += len(labels) - len(kept)
@@ -166,7 +166,8 @@ def _labels(
     return labels
 
 
-def _find(root: Path, layout: TableLayout, name: str) -> Path | None:
+def find_image(root: Path, layout: TableLayout, name: str) -> Path | None:
+    """The file of an image that a table names; None where there is none inside the root."""
     suffixes = [layout.suffix] if isinstance(layout.suffix, str) else layout.suffix
     for relative in (PurePosixPath(name + suffix) for suffix in suffixes):
         if relative.is_absolute() or ".." in relative.parts or "\\" in name or "\0" in name:

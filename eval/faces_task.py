@@ -1,0 +1,188 @@
+"""Phenotypes of faces: per-image hits and sample-averaged precision, recall and F1 over one list of candidates."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phenolip.datasets_scripts.face_set import FaceSet, load_faces
+from phenolip.eval.class_report import markdown_table, metric_table
+from phenolip.eval.class_tasks import load_image_encoder
+from phenolip.eval.evaluators.base import MetricValue
+from phenolip.eval.evaluators.zero_shot import check_prompts, embed_with_prompts
+from phenolip.eval.metrics.clustered import joined_clusters, ratio_intervals
+from phenolip.eval.metrics.ranking import expected_hit_and_recall, miss_probability
+from phenolip.eval.metrics.sample_f1 import best_sample_threshold, sample_scores_at_k, sample_scores_at_threshold
+from phenolip.eval.per_query import PER_QUERY, Queries, unique_ids, write_per_query
+from phenolip.eval.run import Evaluation, describe_metrics
+from phenolip.eval.tasks.registry import Task
+from phenolip.exceptions import ConfigurationError, DataError
+from phenolip.inference.adapters.registry import describe_model
+from phenolip.inference.candidates import read_candidates
+from phenolip.ontology.reader import load_ontology
+from phenolip.provenance import content_hash, git_commit, hardware, package_versions, write_json
+from phenolip.whole_files import whole_file
+
+PREFIX = "faces"
+_KINDS = ("precision", "recall", "f1")
+
+
+def evaluate_faces(
+    task: Task,
+    model: Any,
+    data: str | Path,
+    output_dir: str | Path,
+    *,
+    split: str | None = None,
+    candidates: str | Path | None = None,
+    hpo: str | Path | None = None,
+    device: str | None = None,
+    report_path: str | Path | None = None,
+) -> Evaluation:
+    """Evaluates a model on a set of faces.
+
+    Where the table has a column `split` with rows of "val", the threshold is fitted on them and `split` (by default
+    "test") is reported on; without, only the oracle's threshold is there, under its name.
+
+    Args:
+        task: A task with the one evaluator ``faces``.
+        model: As `load_encoder` takes it.
+        data: As `load_faces` reads it.
+        output_dir: Receives results.json, per_query.parquet and report.md.
+        split: Rows to report on.
+        candidates: File of candidate phenotypes; by default those that occur in the data.
+        hpo: An ontology file; by default the release that is installed.
+        device: Device of the model.
+        report_path: Where the report goes instead.
+
+    Raises:
+        ConfigurationError: The task or the model cannot be used.
+        DataError: The data cannot be read, or no image shows a candidate.
+    """
+    started = time.perf_counter()
+    settings = task.evaluators["faces"]
+    ks, decision_k = settings.get("ks", [5, 10, 50]), settings.get("decision_k", 10)
+    if not all(isinstance(k, int) and k >= 1 for k in [*ks, decision_k]):
+        raise ConfigurationError(f"`ks` and `decision_k` must be whole numbers of at least 1, got {ks}, {decision_k}.")
+    prompts = check_prompts(settings.get("prompts", ["{}"]))
+    ontology = load_ontology(hpo)
+    validation = _validation(data, ontology)
+    test = load_faces(data, ontology, split=split or ("test" if validation is not None else None))
+    names = read_candidates(candidates, ontology) if candidates is not None else _occurring(test, ontology)
+    encoder = load_image_encoder(model, device)
+    texts = embed_with_prompts(encoder, list(names.values()), prompts)
+    faces = _Scored(encoder, test, texts, list(names))
+    fitting = _Scored(encoder, validation, texts, list(names)) if validation is not None else None
+    metrics, thresholds = measure_faces(faces, fitting, ks, decision_k)
+    output_dir = Path(output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    results = {
+        "task": task.name,
+        "task_version": task.version,
+        "primary_metric": task.primary_metric,
+        "model": encoder.name,
+        "encoder": describe_model(encoder),
+        "n": len(faces.rows),
+        **describe_metrics(metrics),
+        "thresholds": thresholds,
+        "dropped": {**test.dropped, "no label among the candidates": len(test) - len(faces.rows)},
+        "prompts": list(prompts),
+        "settings": task.evaluators,
+        "num_candidates": len(names),
+        "candidates_hash": content_hash(sorted(names)),
+        "data": str(data),
+        "split": split,
+        "data_revision": test.revision(),
+        "num_groups": len(set(faces.groups)),
+        "hpo_release": ontology.release,
+        "git_commit": git_commit(),
+        "package_versions": package_versions(),
+        "hardware": hardware(),
+        "seconds": round(time.perf_counter() - started, 1),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    ids = unique_ids(test.ids[row] for row in faces.rows)
+    write_per_query(output_dir / PER_QUERY, metrics, {PREFIX: Queries("image", ids)})
+    write_json(output_dir / "results.json", results)
+    with whole_file(report_path or output_dir / "report.md", "w") as file:
+        file.write(_report(results))
+    return Evaluation(results, None, [])
+
+
+class _Scored:
+    """Cosines of the images that show a candidate: rows of the set, (Q, M) scores and (Q, M) right answers."""
+
+    def __init__(self, encoder: Any, faces: FaceSet, texts: NDArray, candidate_ids: list[str]) -> None:
+        columns = {hpo_id: column for column, hpo_id in enumerate(candidate_ids)}
+        shown = [[columns[hpo_id] for hpo_id in labels if hpo_id in columns] for labels in faces.labels]
+        self.rows = [row for row, found in enumerate(shown) if found]
+        if not self.rows:
+            raise DataError("No image shows one of the candidates: check `--candidates` and the ids of the data.")
+        self.relevant = np.zeros((len(self.rows), len(columns)), bool)
+        for place, row in enumerate(self.rows):
+            self.relevant[place, shown[row]] = True
+        self.scores = np.asarray(encoder.encode_images([faces.images[row] for row in self.rows])) @ texts.T
+        self.groups = [faces.groups[row] for row in self.rows]
+
+
+def measure_faces(
+    test: _Scored, validation: _Scored | None, ks: list[int], decision_k: int
+) -> tuple[dict[str, MetricValue], dict[str, float]]:
+    """Every metric with intervals over patients, and the thresholds."""
+    num_candidates, num_relevant = test.scores.shape[1], test.relevant.sum(axis=1)
+    every_k = [*ks, decision_k]
+    hits, recalls = expected_hit_and_recall(test.scores, test.relevant, every_k)
+    drawn = np.minimum(every_k, num_candidates)
+    columns = {f"{PREFIX}_hit_at_{k}": hits[:, at] for at, k in enumerate(ks)}
+    chances = {
+        f"{PREFIX}_hit_at_{k}": float((1 - miss_probability(num_candidates, num_relevant, drawn[at])).mean())
+        for at, k in enumerate(ks)
+    }
+    answers = {f"at_{decision_k}": sample_scores_at_k(recalls[:, -1], num_relevant, decision_k, num_candidates)}
+    by_chance = sample_scores_at_k(
+        np.full(len(hits), drawn[-1] / num_candidates), num_relevant, decision_k, num_candidates
+    )
+    chances |= {
+        f"{PREFIX}_sample_{kind}_at_{decision_k}": float(value)
+        for kind, value in zip(_KINDS, by_chance.mean(axis=0), strict=True)
+    }
+    thresholds = {"oracle": best_sample_threshold(test.scores, test.relevant)}
+    if validation is not None:
+        thresholds["val_fitted"] = best_sample_threshold(validation.scores, validation.relevant)
+    for name, threshold in thresholds.items():
+        answers[name] = sample_scores_at_threshold(test.scores, test.relevant, threshold)
+    for name, values in answers.items():
+        columns |= {f"{PREFIX}_sample_{kind}_{name}": values[:, at] for at, kind in enumerate(_KINDS)}
+    table = np.stack(list(columns.values()), axis=1)
+    intervals = ratio_intervals(table, np.ones_like(table), joined_clusters(test.groups))
+    return {
+        name: MetricValue(float(values.mean()), (float(low), float(high)), len(values), chances.get(name), values)
+        for (name, values), (low, high) in zip(columns.items(), intervals, strict=True)
+    }, thresholds
+
+
+def _validation(data: str | Path, ontology: Any) -> FaceSet | None:
+    try:
+        return load_faces(data, ontology, split="val")
+    except DataError:
+        return None  # no rows of that split; what else is wrong shows with the rows that are reported on
+
+
+def _occurring(faces: FaceSet, ontology: Any) -> dict[str, str]:
+    return {hpo_id: ontology[hpo_id].name for hpo_id in sorted(set().union(*faces.labels))}
+
+
+def _report(results: dict[str, Any]) -> str:
+    dropped = [[reason, count] for reason, count in results["dropped"].items() if count]
+    parts = [
+        f"# {results['task']} (version {results['task_version']})",
+        f"Model `{results['model']}`; {results['n']:,} images of {results['num_groups']:,} patients, "
+        f"{results['num_candidates']:,} candidates. Precision, recall and F1 are those of each image, averaged over "
+        "images. For research, not for diagnosis; a face names a person: keep the data where it is allowed to be.",
+        metric_table(results),
+        *(["## Left out", markdown_table(("reason", "n"), dropped)] if dropped else []),
+    ]
+    return "\n\n".join(parts) + "\n"
