@@ -11,7 +11,7 @@ from phenolip.images import IMAGE_SUFFIXES
 #: Names that folders of splits go by -> the split.
 SPLIT_FOLDERS = {
     "train": "train", "training": "train",
-    "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "val": "val", "valid": "val", "validate": "val", "validation": "val", "dev": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
 
