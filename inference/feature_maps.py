@@ -48,8 +48,14 @@ class FeatureMaps(nn.Module):
         self.options = {"interpolate_pos_encoding": True} if "interpolate_pos_encoding" in takes else {}
         was_training = tower.training
         device = next(tower.parameters()).device
-        with torch.no_grad():
-            maps = self.eval()(torch.zeros(1, 3, image_size, image_size, device=device))
+        try:
+            with torch.no_grad():
+                maps = self.eval()(torch.zeros(1, 3, image_size, image_size, device=device))
+        except (TypeError, AttributeError) as error:  # such as SigLIP 2's of any aspect, which wants more than pixels
+            kind = type(tower).__name__
+            raise ConfigurationError(
+                f"A tower of {kind} must take pixels alone and show its layers; it does not."
+            ) from error
         tower.train(was_training)
         self.channels = [feature_map.shape[1] for feature_map in maps]
 

@@ -132,6 +132,25 @@ def test_convolutions_give_the_last_map_of_each_size():
 def test_towers_that_do_not_show_themselves():
     with pytest.raises(ConfigurationError, match="`model` small must show a vision tower"):
         image_tower_of(type("Encoder", (), {"name": "small"})())
+    wants_more = build_tower(LITE)
+    wants_more.forward = lambda pixel_values, shapes, **kwargs: None
+    with pytest.raises(ConfigurationError, match="A tower of EfficientNetLiteModel must take pixels alone"):
+        FeatureMaps(wants_more, 32)
+    shows_nothing = build_tower(LITE)
+    shows_nothing.forward = lambda pixel_values, **kwargs: type("Output", (), {"hidden_states": None})
+    with pytest.raises(ConfigurationError, match="shows no features of its layers"):
+        FeatureMaps(shows_nothing, 32)
+
+
+def test_dual_encoders_of_transformers_show_their_tower():
+    from transformers import CLIPConfig, CLIPModel, SiglipConfig, SiglipModel
+
+    text = {**SMALL, "vocab_size": 50}
+    for config, kind in ((CLIPConfig, CLIPModel), (SiglipConfig, SiglipModel)):
+        vision = {**SMALL, "image_size": 32, "patch_size": 16}
+        model = kind(config(text_config=text, vision_config=vision)).eval()
+        encoder = type("Encoder", (), {"model": model, "image_processor": Processor(), "name": "dual"})()
+        assert FeatureMaps(image_tower_of(encoder)[0], 64).channels == [16] * 4
 
 
 def test_layouts_splits_and_groups(tmp_path):
