@@ -14,15 +14,10 @@ from safetensors.torch import save_file
 
 from phenolip.exceptions import ConfigurationError
 from phenolip.hub import convert_check
-from phenolip.hub.convert_config import read_config, write_config
-from phenolip.hub.convert_files import (
-    image_processor,
-    preprocess_config,
-    read_open_clip_config,
-    read_text_tower,
-    read_tokenizer,
-    read_weights,
-)
+from phenolip.hub.convert_config import read_config
+from phenolip.hub.convert_config_back import write_config
+from phenolip.hub.convert_files import read_open_clip_config, read_text_tower, read_weights
+from phenolip.hub.convert_inputs import image_processor, preprocess_config, read_tokenizer
 from phenolip.hub.convert_weights import list_moves, to_ours, to_theirs
 from phenolip.inference.adapters.files import OPEN_CLIP_WEIGHTS, file_hashes, first_line
 from phenolip.inference.adapters.open_clip import OPEN_CLIP_CONFIG

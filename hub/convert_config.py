@@ -1,11 +1,11 @@
-"""What an open_clip_config.json means in PhenoLIP's words, and the other way round; what cannot be said is refused."""
+"""What an open_clip_config.json means in PhenoLIP's words; what cannot be said in them is refused."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from phenolip.configuration_phenolip import PhenoLIPConfig
 from phenolip.exceptions import ConfigurationError
-from phenolip.hub.timm_vits import TimmViT, timm_vit
+from phenolip.hub.timm_vits import timm_vit
 
 HEAD_WIDTH = 64  # of every ViT that open_clip sizes by itself
 MLP_RATIO = 4.0
@@ -23,8 +23,7 @@ _FREE_TEXT = {
     *("width", "heads", "layers", "mlp_ratio", "hf_model_name", "hf_model_pretrained", "hf_proj_type"),
     *("hf_pooler_type", "pool_type", "proj_type", "proj_bias"),
 }
-_HF_POOLINGS = {"mean_pooler": "mean", "cls_pooler": "pooler", "cls_last_hidden_state_pooler": "cls"}
-_HF_POOLERS = {pooling: pooler for pooler, pooling in _HF_POOLINGS.items()}
+HF_POOLINGS = {"mean_pooler": "mean", "cls_pooler": "pooler", "cls_last_hidden_state_pooler": "cls"}
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,8 @@ def _only_free(name: str, settings: dict[str, Any], free: set[str]) -> None:
             )
 
 
-def _choice(name: str, value: Any, allowed: tuple) -> Any:
+def choice(name: str, value: Any, allowed: tuple) -> Any:
+    """The value, once it is one of those that are allowed."""
     if value not in allowed:
         raise ConfigurationError(f"`{name}` must be one of {', '.join(map(repr, allowed))}, got {value!r}.")
     return value
@@ -97,8 +97,8 @@ def _timm_vision(vision: dict[str, Any], width: int) -> dict[str, Any]:
             f"`vision_cfg.image_size` must be {vit.image_size}, that of {vision['timm_model_name']}, got {size}."
         )
     tower = {**vit.tower_settings(), "model_type": "vit"}
-    proj = _choice("vision_cfg.timm_proj", vision.get("timm_proj", "linear"), ("linear", "mlp", "none", "", None))
-    pool = _choice("vision_cfg.timm_pool", vision.get("timm_pool", "avg"), ("", "token", "avg"))
+    proj = choice("vision_cfg.timm_proj", vision.get("timm_proj", "linear"), ("linear", "mlp", "none", "", None))
+    pool = choice("vision_cfg.timm_pool", vision.get("timm_pool", "avg"), ("", "token", "avg"))
     if proj in ("none", "", None) and pool != "token":  # timm then norms after the mean, or does not pool at all
         raise ConfigurationError(
             f"`vision_cfg.timm_pool` must be 'token' where `timm_proj` is {proj!r}, got {pool!r}."
@@ -114,7 +114,7 @@ def _timm_vision(vision: dict[str, Any], width: int) -> dict[str, Any]:
 
 def _native_vision(vision: dict[str, Any], activation: str) -> dict[str, Any]:
     _only_free("vision_cfg", vision, _FREE_VISION)
-    _choice("vision_cfg.pool_type", vision.get("pool_type", "tok"), ("tok",))
+    choice("vision_cfg.pool_type", vision.get("pool_type", "tok"), ("tok",))
     layers = vision.get("layers", 12)
     if not isinstance(layers, int):
         raise ConfigurationError(f"`vision_cfg.layers` must be one number, for only ViTs are converted, got {layers}.")
@@ -142,14 +142,14 @@ def _square(name: str, size: Any) -> int:
 
 def _native_text(text: dict[str, Any], activation: str, eos_token_id: int, highest_token_id: int) -> dict[str, Any]:
     _only_free("text_cfg", text, _FREE_TEXT)
-    pool = _choice("text_cfg.pool_type", text.get("pool_type", "argmax"), ("argmax", "eos"))
+    pool = choice("text_cfg.pool_type", text.get("pool_type", "argmax"), ("argmax", "eos"))
     expected = text.get("eos_id", 2) if pool == "eos" else highest_token_id
     if eos_token_id != expected:
         raise ConfigurationError(
             f"The tokenizer must end a text with token {expected}, at which `text_cfg.pool_type` '{pool}' pools, got "
             f"{eos_token_id}."
         )
-    proj = _choice("text_cfg.proj_type", text.get("proj_type", "linear"), ("linear", "none"))
+    proj = choice("text_cfg.proj_type", text.get("proj_type", "linear"), ("linear", "none"))
     width = text.get("width", 512)
     tower = {
         "model_type": "clip_text_model",
@@ -173,119 +173,9 @@ def _native_text(text: dict[str, Any], activation: str, eos_token_id: int, highe
 def _hf_text(text: dict[str, Any], tower: dict[str, Any], width: int) -> dict[str, Any]:
     _only_free("text_cfg", text, _FREE_TEXT)
     pooler = text.get("hf_pooler_type", "mean_pooler") or "cls_pooler"  # open_clip's default of a BERT
-    pooling = _HF_POOLINGS[_choice("text_cfg.hf_pooler_type", pooler, tuple(_HF_POOLINGS))]
-    proj = _choice("text_cfg.hf_proj_type", text.get("hf_proj_type", "mlp"), ("linear", "mlp", None))
+    pooling = HF_POOLINGS[choice("text_cfg.hf_pooler_type", pooler, tuple(HF_POOLINGS))]
+    proj = choice("text_cfg.hf_proj_type", text.get("hf_proj_type", "mlp"), ("linear", "mlp", None))
     side = {"tower_config": tower, "pooling": pooling, "projection": proj or "none"}
     if proj == "mlp":
         side |= {"projection_bias": False, "projection_hidden_size": (tower["hidden_size"] + width) // 2}
     return side
-
-
-def write_config(
-    config: PhenoLIPConfig, context_length: int, hf_model_name: str | None
-) -> tuple[dict[str, Any], OpenClipStyle]:
-    """The open_clip `model_cfg` of a PhenoLIP config, and how its tensors will be named.
-
-    Args:
-        config: Config of the model.
-        context_length: Tokens after which a text is cut.
-        hf_model_name: Hub id under which open_clip finds the config of a BERT; weights are not read from there.
-
-    Raises:
-        ConfigurationError: open_clip has no such tower, pooling or projection.
-    """
-    vision, text = config.vision_config, config.text_config
-    types = (vision.tower_config.model_type, text.tower_config.model_type)
-    _choice("vision_config.tower_config.model_type", types[0], ("vit", "clip_vision_model"))
-    _choice("text_config.tower_config.model_type", types[1], ("bert", "clip_text_model"))
-    settings: dict[str, Any] = {"embed_dim": config.projection_dim}
-    own = [side.tower_config for side in (vision, text) if side.tower_config.model_type.startswith("clip_")]
-    activations = {tower.hidden_act for tower in own}
-    if not activations <= {"gelu"} and activations != {"quick_gelu"}:
-        raise ConfigurationError(f"`hidden_act` must be gelu or quick_gelu in both towers, got {sorted(activations)}.")
-    if activations == {"quick_gelu"}:
-        settings["quick_gelu"] = True
-    settings["vision_cfg"] = _timm_vision_cfg(vision) if types[0] == "vit" else _native_vision_cfg(vision)
-    settings["text_cfg"] = _hf_text_cfg(text, hf_model_name) if types[1] == "bert" else _native_text_cfg(text)
-    settings["text_cfg"] |= {"context_length": context_length, "hf_tokenizer_name": hf_model_name or "tokenizer"}
-    return settings, OpenClipStyle(custom_text=types[1] == "bert")
-
-
-def _timm_vision_cfg(side: Any) -> dict[str, Any]:
-    tower = side.tower_config
-    vit = TimmViT.of_tower(tower)
-    pool = {"cls": "token", "mean": "avg"}[_choice("vision_config.pooling", side.pooling, ("cls", "mean"))]
-    proj = _choice("vision_config.projection", side.projection, ("linear", "mlp", "none"))
-    if proj == "mlp" and (side.projection_hidden_size != 2 * side.projection_dim or side.projection_bias is False):
-        raise ConfigurationError(
-            f"`vision_config.projection_hidden_size` must be {2 * side.projection_dim}, twice the embedding, with "
-            f"biases, got {side.projection_hidden_size} and `projection_bias` {side.projection_bias}."
-        )
-    if proj == "none" and pool == "avg":
-        raise ConfigurationError("`vision_config.projection` must be linear or mlp with `pooling` mean, got none.")
-    bias = proj == "mlp" or bool(side.projection_bias)
-    return {
-        "timm_model_name": vit.name,
-        "timm_model_pretrained": False,
-        "timm_pool": pool,
-        "timm_proj": proj,
-        "timm_proj_bias": bias,
-        "image_size": vit.image_size,
-    }
-
-
-def _native_vision_cfg(side: Any) -> dict[str, Any]:
-    tower = side.tower_config
-    _choice("vision_config.pooling", side.pooling, ("pooler",))
-    _choice("vision_config.projection", side.projection, ("linear",))
-    _choice("vision_config.projection_bias", bool(side.projection_bias), (False,))
-    _choice("vision_config.tower_config.layer_norm_eps", tower.layer_norm_eps, (1e-5,))
-    return {
-        "image_size": tower.image_size,
-        "patch_size": tower.patch_size,
-        "layers": tower.num_hidden_layers,
-        "width": tower.hidden_size,
-        "head_width": tower.hidden_size // tower.num_attention_heads,
-        "mlp_ratio": tower.intermediate_size / tower.hidden_size,
-    }
-
-
-def _native_text_cfg(side: Any) -> dict[str, Any]:
-    tower = side.tower_config
-    _choice("text_config.pooling", side.pooling, ("pooler", "eos"))
-    _choice("text_config.projection", side.projection, ("linear",))
-    _choice("text_config.tower_config.layer_norm_eps", tower.layer_norm_eps, (1e-5,))
-    return {
-        "vocab_size": tower.vocab_size,
-        "width": tower.hidden_size,
-        "heads": tower.num_attention_heads,
-        "layers": tower.num_hidden_layers,
-        "mlp_ratio": tower.intermediate_size / tower.hidden_size,
-        "pool_type": "eos",
-        "eos_id": tower.eos_token_id,
-        "proj_bias": bool(side.projection_bias),
-    }
-
-
-def _hf_text_cfg(side: Any, hf_model_name: str | None) -> dict[str, Any]:
-    if not hf_model_name:
-        raise ConfigurationError(
-            "`--text_tower` must name the Hub id or folder where open_clip finds the config of the BERT, such as "
-            "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract; there is none."
-        )
-    _choice("text_config.pooling", side.pooling, tuple(_HF_POOLERS))
-    _choice("text_config.projection", side.projection, ("linear", "mlp", "none"))
-    width = (side.pooled_size + side.projection_dim) // 2
-    if side.projection == "mlp" and (side.projection_bias is not False or side.projection_hidden_size != width):
-        raise ConfigurationError(
-            f"`text_config.projection_hidden_size` must be {width} without biases, as open_clip's mlp is, got "
-            f"{side.projection_hidden_size} and `projection_bias` {side.projection_bias}."
-        )
-    if side.projection == "linear" and side.projection_bias:
-        raise ConfigurationError("`text_config.projection_bias` must be false for a BERT in open_clip, got True.")
-    return {
-        "hf_model_name": hf_model_name,
-        "hf_model_pretrained": False,
-        "hf_proj_type": None if side.projection == "none" else side.projection,
-        "hf_pooler_type": _HF_POOLERS[side.pooling],
-    }

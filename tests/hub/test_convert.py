@@ -18,7 +18,7 @@ from phenolip.cli import main
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.hub.convert import from_open_clip, to_open_clip
 from phenolip.hub.convert_check import verify
-from phenolip.hub.convert_files import clip_tokenizer
+from phenolip.hub.convert_inputs import clip_tokenizer
 from phenolip.inference.encoder import Encoder
 from phenolip.modeling_phenolip import PhenoLIPModel
 
@@ -288,7 +288,7 @@ def test_ids_equal_those_of_open_clips_own_tokenizer(fixtures):
     import open_clip
 
     from phenolip.hub.convert_check import TEXTS
-    from phenolip.hub.convert_files import _bpe_file
+    from phenolip.hub.convert_inputs import _bpe_file
 
     ours, theirs = clip_tokenizer(_bpe_file(None), 49408, 77), open_clip.tokenizer.SimpleTokenizer()
     texts = [*TEXTS, *fixtures.TEXTS, "Café-au-lait spot, 3 × 4 cm; T2*-weighted μm", "it's the patient's left eye"]
