@@ -94,7 +94,9 @@ def plot_similarities(image: Any, found: Mapping[str, list[WordedSimilarity]], p
         picture.set_axis_off()
         axes.barh(places, [one.cosine for one in rows], color=[_COLOURS[one.kind] for one in rows], height=0.42)
         for place, one in zip(places, rows, strict=True):
-            axes.text(0, place + 0.3, f"{_shortened(one.text)}   {one.cosine:.3f}", va="bottom", color=INK)
+            label = f"{one.cosine:.3f}   {_shortened(one.text)}"
+            text = axes.text(0, place + 0.28, label, va="bottom", color=INK, transform=axes.get_yaxis_transform())
+            text.set_in_layout(False)  # else a long text would squeeze the bars
         plain_axes(axes)
         axes.set_yticks([])
         axes.set_xlabel("cosine of image and text (" + ", ".join(_COLOURS) + ": grey, blue, red)", color=INK)
@@ -105,5 +107,5 @@ def plot_similarities(image: Any, found: Mapping[str, list[WordedSimilarity]], p
             )
 
 
-def _shortened(text: str, limit: int = 105) -> str:
+def _shortened(text: str, limit: int = 100) -> str:
     return text if len(text) <= limit else text[: limit - 3].rstrip() + "..."
