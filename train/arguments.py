@@ -42,6 +42,11 @@ class RunArguments:
         "but no more than above. 0 sets no limit. `max_steps` repeats the run by the number in run.json.",
     )
     batch_size: int = setting(64, help="Rows whose contrastive loss is computed together, over all processes.")
+    micro_batch_size: int = setting(
+        0,
+        help="Rows that a process encodes at a time: a large `batch_size` then takes the memory of so few rows, and a "
+        "forward pass more (gradient caching, exact). Samples are read twice. 0 encodes a batch at once.",
+    )
     gradient_accumulation_steps: int = setting(1, help="Batches per optimiser step.")
     learning_rate: float = setting(1e-5, help="Peak learning rate of pretrained weights.")
     head_learning_rate: float = setting(1e-4, help="Peak learning rate of new layers (projections, scales).")
@@ -89,7 +94,7 @@ class RunArguments:
         require(self.restart_growth >= 1, "restart_growth", "1 or above", self.restart_growth)
         for name in ("adam_beta1", "adam_beta2", "momentum"):
             require(0 <= getattr(self, name) < 1, name, "at least 0 and below 1", getattr(self, name))
-        for name in ("num_workers", "save_steps", "num_threads"):
+        for name in ("micro_batch_size", "num_workers", "save_steps", "num_threads"):
             require(getattr(self, name) >= 0, name, "0 or above", getattr(self, name))
 
 

@@ -4,6 +4,7 @@ Both are pure functions of (seed, epoch, row): a run can go on from any step wit
 any number of workers or processes sees the same samples.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -58,6 +59,10 @@ class EpochPlan:
         """Full batches in one pass over the rows."""
         return self.num_rows // self.batch_size
 
+    def micro_batches_per_batch(self, micro_batch_size: int) -> int:
+        """Parts of at most so many rows of this process's share of a batch."""
+        return math.ceil(self.batch_size // self.world_size / micro_batch_size)
+
     def batch(self, index: int) -> list[Key]:
         """Keys of this process's share of batch `index`, counted over the whole run."""
         epoch, place = divmod(index, self.batches_per_epoch)
@@ -71,12 +76,23 @@ class EpochPlan:
         return self._cached_order
 
     def loader(
-        self, samples: Sequence, collate: Callable, *, first_batch: int, num_batches: int, num_workers: int
+        self,
+        samples: Sequence,
+        collate: Callable,
+        *,
+        first_batch: int,
+        num_batches: int,
+        num_workers: int,
+        micro_batch_size: int = 0,
     ) -> DataLoader:
-        """Batches `first_batch` to `num_batches` of the run, in order."""
+        """Batches `first_batch` to `num_batches` of the run, in order.
+
+        With `micro_batch_size` each comes as its micro-batches, and these once more before the next batch: reading a
+        sample again gives the same bits, so that none has to be kept.
+        """
         return DataLoader(
             samples,
-            batch_sampler=_Batches(self, first_batch, num_batches),
+            batch_sampler=_Batches(self, first_batch, num_batches, micro_batch_size),
             collate_fn=collate,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
@@ -90,12 +106,18 @@ class _Batches:
     plan: EpochPlan
     first: int
     last: int
+    micro_batch_size: int
 
     def __len__(self) -> int:
-        return max(0, self.last - self.first)
+        size = self.micro_batch_size
+        return max(0, self.last - self.first) * (2 * self.plan.micro_batches_per_batch(size) if size else 1)
 
     def __iter__(self) -> Iterator[list[Key]]:
-        return (self.plan.batch(index) for index in range(self.first, self.last))
+        size = self.micro_batch_size
+        for index in range(self.first, self.last):
+            batch = self.plan.batch(index)
+            parts = [batch[start : start + size] for start in range(0, len(batch), size)] if size else [batch]
+            yield from parts * 2 if size else parts
 
 
 class ImageTextPairs:

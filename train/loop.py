@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs, LoggerType, broadcast_object_list, set_seed
+from accelerate.utils import DistributedType, InitProcessGroupKwargs, LoggerType, broadcast_object_list, set_seed
 from torch import nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
@@ -27,6 +27,7 @@ from phenolip.exceptions import ConfigurationError, DataError, near_matches
 from phenolip.provenance import write_json
 from phenolip.train.arguments import RunArguments
 from phenolip.train.data import EpochPlan
+from phenolip.train.gradient_cache import CachedObjective, cached_backward
 from phenolip.train.optimizer import build_optimizer, learning_rate_factor, restarted_factor, set_learning_rate
 
 PREEMPTED_EXIT_CODE = 75
@@ -53,6 +54,7 @@ LATER_FIXED_SETTINGS = {
     "schedule": "cosine",
     "restart_epochs": 2.0,
     "restart_growth": 1,
+    "micro_batch_size": 0,
 }
 
 
@@ -127,7 +129,8 @@ class TrainingLoop:
     """Optimises an objective over the batches of a plan.
 
     Args:
-        objective: Module whose forward(batch) returns {"loss": scalar, other name: scalar to log}.
+        objective: Module whose forward(batch) returns {"loss": scalar, other name: scalar to log}; with
+            `micro_batch_size` an `EmbeddingObjective`.
         samples: Indexed by the keys of `plan`.
         collate: Samples -> batch of tensors.
         plan: Which rows form each batch.
@@ -162,6 +165,9 @@ class TrainingLoop:
         self.identity["planned_steps"] = self.num_steps  # of which `max_minutes` may leave fewer
         self.step = 0
         self.output_dir = Path(run.output_dir)
+        if run.micro_batch_size:
+            _check_cached(objective, accelerator)
+            objective = CachedObjective(objective)
         self.objective, self.optimizer = accelerator.prepare(objective, build_optimizer(objective, run))
         self._stop = threading.Event()
 
@@ -200,7 +206,7 @@ class TrainingLoop:
         self.objective = self.accelerator.unwrap_model(self.objective)
         self.accelerator.free_memory()
         self.accelerator.end_training()
-        return self.objective
+        return self.objective.objective if self.run.micro_batch_size else self.objective
 
     def _run_steps(self, progress: tqdm) -> None:
         accumulation = self.run.gradient_accumulation_steps
@@ -211,7 +217,7 @@ class TrainingLoop:
         for _ in range(self.step, self.num_steps):
             set_learning_rate(self.optimizer, self._learning_rate_factor())
             for micro_step in range(accumulation):
-                for name, value in self._backward(next(batches), last=micro_step == accumulation - 1).items():
+                for name, value in self._backward(batches, last=micro_step == accumulation - 1).items():
                     totals[name] = totals.get(name, 0) + value.detach().float() / accumulation
             if self.run.max_grad_norm:
                 self.accelerator.clip_grad_norm_(self.objective.parameters(), self.run.max_grad_norm)
@@ -240,10 +246,12 @@ class TrainingLoop:
         num_batches = NUM_UNTIMED_BATCHES + NUM_TIMED_BATCHES
         device = self.accelerator.device
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            for number, batch in enumerate(self._batches(0, num_batches)):
+            batches = iter(self._batches(0, num_batches))
+            for number in range(num_batches):
                 if number == NUM_UNTIMED_BATCHES:
                     began = time.monotonic()
-                float(self._backward(batch, last=True)["loss"].detach())  # waits for the device
+                float(self._backward(batches, last=True)["loss"].detach())  # waits for the device
+            del batches  # with its workers
         self.optimizer.zero_grad(set_to_none=True)
         for buffer, before in buffers:
             buffer.copy_(before)
@@ -253,14 +261,26 @@ class TrainingLoop:
         (num_steps,) = broadcast_object_list([max(1, min(self.num_steps, fit))])
         return num_steps
 
-    def _backward(self, batch: dict[str, torch.Tensor], *, last: bool) -> dict[str, torch.Tensor]:
-        """Adds one batch's gradient; processes synchronise at the last batch of a step only."""
-        batch = {name: tensor.to(self.accelerator.device, non_blocking=True) for name, tensor in batch.items()}
+    def _backward(self, batches: Iterator[dict[str, torch.Tensor]], *, last: bool) -> dict[str, torch.Tensor]:
+        """Adds the next batch's gradient; processes synchronise at the last batch of a step only."""
+        accumulation = self.run.gradient_accumulation_steps
+        if self.run.micro_batch_size:
+            return cached_backward(
+                self.objective,
+                map(self._to_device, batches),
+                self.plan.micro_batches_per_batch(self.run.micro_batch_size),
+                self.accelerator,
+                synchronise=last,
+                divisor=accumulation,
+            )
         waits = contextlib.nullcontext() if last else self.accelerator.no_sync(self.objective)
         with waits:
-            losses = self.objective(batch)  # under the run's precision, once prepared
-            self.accelerator.backward(losses["loss"] / self.run.gradient_accumulation_steps)
+            losses = self.objective(self._to_device(next(batches)))  # under the run's precision, once prepared
+            self.accelerator.backward(losses["loss"] / accumulation)
         return losses
+
+    def _to_device(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {name: tensor.to(self.accelerator.device, non_blocking=True) for name, tensor in batch.items()}
 
     def _batches(self, first_batch: int, num_batches: int) -> DataLoader:
         return self.plan.loader(
@@ -269,6 +289,7 @@ class TrainingLoop:
             first_batch=first_batch,
             num_batches=num_batches,
             num_workers=self.run.num_workers,
+            micro_batch_size=self.run.micro_batch_size,
         )
 
     def _learning_rate_factor(self) -> float:
@@ -365,6 +386,14 @@ class TrainingLoop:
             lines = path.read_text(encoding="utf-8").splitlines()
             kept = [line for line in lines if json.loads(line)["step"] <= self.step]
             path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+
+def _check_cached(objective: nn.Module, accelerator: Accelerator) -> None:
+    name = type(objective).__name__
+    if not hasattr(objective, "encode"):
+        raise ConfigurationError(f"`micro_batch_size` must be 0 where the loss is no loss of embeddings, got {name}.")
+    if accelerator.distributed_type == DistributedType.DEEPSPEED:
+        raise ConfigurationError("`micro_batch_size` must be 0 under DeepSpeed, which steps at each backward pass.")
 
 
 def _scalars(settings: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from phenolip.train.arguments import require, setting
 from phenolip.train.loop import LATER_FIXED_SETTINGS
+from phenolip.train.losses.tiled_contrastive import TILED_FROM
 
 
 @dataclass
@@ -96,6 +97,9 @@ class MatchingArguments:
 LATER_SETTINGS = {
     **{entry.name: entry.default for entry in fields(MatchingArguments)},
     "grayscale": False,
+    "patch_dropout": 0.0,
+    "contrastive": "softmax",
+    "tiled_from": TILED_FROM,
     **LATER_FIXED_SETTINGS,
 }
 

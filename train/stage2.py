@@ -39,6 +39,7 @@ from phenolip.train.loop import TrainingLoop, build_accelerator
 from phenolip.train.matching_arguments import without_later_defaults
 from phenolip.train.objective_stage2 import ImageTextObjective
 from phenolip.train.pair_inputs import PairInputs, build_pair_inputs
+from phenolip.train.patch_dropout import drop_patches
 from phenolip.train.row_orders import BalancedOrder, LengthGroupedOrder, RowOrder, SiblingOrder
 from phenolip.train.stage2_arguments import DataArguments, LossArguments, ModelArguments
 from phenolip.train.target_histogram import target_histogram
@@ -144,6 +145,12 @@ def _check_together(model: ModelArguments, data: DataArguments, loss: LossArgume
     size = data.first_image_size
     require(not (run.max_minutes and size), "max_minutes", "0 where `first_image_size` is given", run.max_minutes)
     require(not (model.cached_views and size), "first_image_size", "left out where `cached_views` is given", size)
+    require(
+        model.freeze_batch_norm or not run.micro_batch_size,
+        "freeze_batch_norm",
+        "true where `micro_batch_size` is given",
+        model.freeze_batch_norm,
+    )
     path = loss.knowledge_encoder
     require(bool(path) or not model.init_from_teacher, "knowledge_encoder", "given for `init_from_teacher`", path)
     is_cached = bool(model.cached_views or model.freeze_text)
@@ -278,6 +285,8 @@ def _build_objective(
         matching=build_weighted_matching(loss) if findings is None else None,
         findings=of_findings,
         local=_build_local(model, processor, loss) if loss.local_weight else None,
+        sigmoid=loss.contrastive == "sigmoid",
+        tiled_from=loss.tiled_from,
     )
 
 
@@ -324,6 +333,7 @@ def _prepare_for_training(model: PhenoLIPModel, arguments: ModelArguments) -> No
         reset_weights(model.vision_model.tower)
     if arguments.vision_blocks is not None:
         freeze_first_blocks(model.vision_model.tower, arguments.vision_blocks)
+    drop_patches(model.vision_model.tower, arguments.patch_dropout)
     if arguments.freeze_text:
         model.text_model.tower.requires_grad_(False)
     if arguments.freeze_batch_norm:

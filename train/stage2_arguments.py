@@ -6,6 +6,7 @@ from typing import Literal
 from phenolip.exceptions import ConfigurationError, near_matches
 from phenolip.train.arguments import require, setting
 from phenolip.train.distillation import CAPTION_FORMS, FORMS, NAME_FORMS
+from phenolip.train.losses.tiled_contrastive import TILED_FROM
 from phenolip.train.matching_arguments import MatchingArguments
 
 TEXT_FORMS = frozenset({"contrastive", "cosine"})  # of those that look at captions, the ones that findings can replace
@@ -45,6 +46,9 @@ class ModelArguments:
         0, help="Augmented views of each image to encode once; for a frozen vision tower (`vision_blocks: 0`)."
     )
     freeze_batch_norm: bool = setting(True, help="Keep BatchNorm statistics; exact over processes.")
+    patch_dropout: float = setting(
+        0.0, help="Share of an image's patches that a vision transformer does not see in training (FLIP)."
+    )
     gradient_checkpointing: bool = setting(False, help="Less memory, about a third more time.")
 
     def __post_init__(self) -> None:
@@ -129,6 +133,14 @@ class LossArguments(MatchingArguments):
     caption_target_weight: float = setting(
         0.0, help="Share of L_m's target for texts of other images that fit by `targets`; 0 = identity (CLIP)."
     )
+    contrastive: Literal["softmax", "sigmoid"] = setting(
+        "softmax", help="L_m of captions: softmax over the batch (CLIP), or each pair by itself (SigLIP)."
+    )
+    tiled_from: int = setting(
+        TILED_FROM,
+        help="Rows of a batch from which on L_m of captions and the distillation contrastive are computed by tiles: "
+        "memory grows with the rows and not with their square, and each process computes its own rows.",
+    )
     mask_duplicates: bool = setting(
         True, help="Rows of one caption, image, case or article are not each other's negatives."
     )
@@ -148,6 +160,14 @@ class LossArguments(MatchingArguments):
                 "`knowledge_encoder` must name a Stage 1 folder where `knowledge_weight` is above 0, got none; "
                 "train one with train/stage1.py or set `knowledge_weight: 0`."
             )
+        require(self.tiled_from >= 2, "tiled_from", "2 or more", self.tiled_from)
+        of_captions = self.text_unit == "report" and self.contrastive_weight > 0
+        require(
+            self.contrastive == "softmax" or of_captions,
+            "contrastive",
+            "softmax where `text_unit` is entity or `contrastive_weight` 0",
+            self.contrastive,
+        )
         self._check_matching(self.targets, self.knowledge_encoder, self.caption_target_weight)
         forms = self.forms()
         weights = (self.contrastive_weight, self.matching_weight, self.local_weight, self.name_weight, len(forms))
