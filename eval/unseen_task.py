@@ -73,7 +73,9 @@ def evaluate_unseen(
     names = {hpo_id: ontology[hpo_id].name for hpo_id in terms.hpo_ids}
     pairs = EvaluationPairs.from_dataset(dataset, ontology, candidates=names)
     pairs = replace(pairs, labels=held_out_labels(dataset["hpo_ids"][:], terms))
-    book = getattr(encoder, "knowledge", None) or build_knowledge_book(ontology)
+    book = getattr(encoder, "knowledge", None)
+    if book is None or not any(entry.explanation for entry in book.entries.values()):  # one of bare names
+        book = build_knowledge_book(ontology)
     known = training_phenotypes(encoder.name, terms)
     evaluator = UnseenTermsEvaluator(pairs, terms, book, known, **task.evaluators["unseen_terms"])
     metrics = evaluator(encoder)
