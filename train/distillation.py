@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from phenolip.train.gather import own_rows
+from phenolip.train.gather import own_rows, through_own_rows
 from phenolip.train.losses.cosine import CosineLoss
 from phenolip.train.losses.paired_contrastive import PairedContrastiveLoss
 from phenolip.train.losses.phenotype_name import PhenotypeNameLoss
@@ -113,10 +113,11 @@ class KnowledgeDistillation(nn.Module):
     def _contrast(
         self, text_embeds: torch.Tensor, batch: Mapping[str, torch.Tensor], scale: torch.Tensor
     ) -> torch.Tensor:
-        pairs = (self._to_teacher(text_embeds), batch["knowledge_embeds"], scale, batch["group_ids"][:, :1])
+        others = (batch["knowledge_embeds"], scale, batch["group_ids"][:, :1])
         if len(text_embeds) < self.tiled_from:
-            return self.contrastive(*pairs)
-        return self.tiled(*pairs, own=own_rows(len(text_embeds)))
+            return self.contrastive(self._to_teacher(text_embeds), *others)
+        student = through_own_rows(self._to_teacher, text_embeds)
+        return self.tiled(student, *others, own=own_rows(len(text_embeds)))
 
     def _to_teacher(self, embeds: torch.Tensor) -> torch.Tensor:
         return F.normalize(self.projection(embeds), dim=-1)

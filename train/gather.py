@@ -1,5 +1,6 @@
 """The whole batch on every process: the one place where training meets torch.distributed."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,6 +17,29 @@ def own_rows(num_rows: int) -> slice:
     share = num_rows // world_size()
     rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
     return slice(rank * share, (rank + 1) * share)
+
+
+class _ScaledGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tensor: torch.Tensor, factor: float) -> torch.Tensor:
+        ctx.factor = factor
+        return tensor.view_as(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return gradient * ctx.factor, None
+
+
+def through_own_rows(layer: Callable[[torch.Tensor], torch.Tensor], gathered: torch.Tensor) -> torch.Tensor:
+    """layer(gathered), for a loss whose gradient has this process's own rows alone.
+
+    Weights of the layer then have a part of their gradient on each process: it is multiplied by the number of
+    processes, so that the mean over them is exact; that of `gathered` stays as it is.
+    """
+    processes = world_size()
+    if processes == 1:
+        return layer(gathered)
+    return _ScaledGradient.apply(layer(_ScaledGradient.apply(gathered, 1 / processes)), processes)
 
 
 class _GatherRows(torch.autograd.Function):
