@@ -16,7 +16,7 @@ import torch
 from phenolip.datasets_scripts.labelled_splits import load_splits
 from phenolip.eval.evaluators.linear_probe import LinearProbeEvaluator
 from phenolip.eval.logistic_probe import ProbeFit
-from phenolip.eval.run import describe_metrics
+from phenolip.eval.run_record import describe_metrics
 from phenolip.eval.supervised_baselines import BASELINES, SupervisedSettings, build_baseline, fit_baseline
 from phenolip.eval.task_classes import read_classes
 from phenolip.eval.tasks.registry import load_task

@@ -7,7 +7,8 @@ from typing import Any
 
 from transformers.utils.logging import disable_progress_bar
 
-from phenolip.eval.run import SCALED, evaluate
+from phenolip.eval.pair_task import SCALED
+from phenolip.eval.run import evaluate
 from phenolip.eval.tasks.registry import list_tasks
 
 HELP = "measure a model on a task and write a report"
@@ -79,7 +80,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max_bad_fraction",
         type=float,
-        default=0.01,
         metavar="F",
         help="share of unusable rows to skip; they are listed in bad_rows.jsonl (default: 0.01)",
     )

@@ -2,8 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,13 @@ from phenolip.eval.evaluators.class_results import ClassResults
 from phenolip.eval.evaluators.linear_probe import LinearProbeEvaluator
 from phenolip.eval.evaluators.zero_shot_classes import ZeroShotClassesEvaluator
 from phenolip.eval.invariance import encoding_invariance
-from phenolip.eval.per_query import PER_QUERY, Queries, unique_ids, write_per_query
-from phenolip.eval.run import TFIDF, Evaluation, describe_metrics, load_encoder
+from phenolip.eval.load_encoder import load_image_encoder
+from phenolip.eval.per_query import Queries, unique_ids
+from phenolip.eval.run_record import Evaluation, describe_run, describe_task, write_run
 from phenolip.eval.task_classes import read_classes
 from phenolip.eval.tasks.registry import Task
-from phenolip.exceptions import ConfigurationError
 from phenolip.inference.adapters.registry import describe_model
-from phenolip.provenance import content_hash, git_commit, hardware, package_versions, write_json
+from phenolip.provenance import content_hash
 
 logger = logging.getLogger(__name__)
 
@@ -57,9 +56,7 @@ def evaluate_classes(
         DataError: The data cannot be read, or lacks a class.
     """
     started = time.perf_counter()
-    (kind, settings), *more = task.evaluators.items()
-    if more:
-        raise ConfigurationError(f"The task '{task.name}' must have one evaluator, got {', '.join(task.evaluators)}.")
+    ((kind, settings),) = task.evaluators.items()
     classes = read_classes(settings.get("classes"))
     splits = load_splits(data, classes, settings.get("layout") or {}, train=kind == "linear_probe")
     encoder = load_image_encoder(model, device)
@@ -69,19 +66,11 @@ def evaluate_classes(
     else:
         found = ZeroShotClassesEvaluator(splits, classes, **options)(encoder)
     output_dir = Path(output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
     results = {
-        "task": task.name,
-        "task_version": task.version,
-        "primary_metric": task.primary_metric,
-        "model": encoder.name,
-        "encoder": describe_model(encoder),
-        "n": len(splits.test),
-        **describe_metrics(found.metrics),
+        **describe_task(task, encoder.name, describe_model(encoder), len(splits.test), found.metrics),
         "checks": {**found.checks, **_checks(found, encoder, splits, classes, training_index(model, encoder))},
         **found.details,
         "prompts": settings.get("prompts"),
-        "settings": task.evaluators,
         "num_candidates": len(classes),
         "data": str(data),
         "split": splits.about,
@@ -89,30 +78,12 @@ def evaluate_classes(
         "training_revision": content_hash([part.revision() for part in (splits.train, splits.validation) if part]),
         "num_groups": len(set(splits.test.groups)),
         "dropped": dict(splits.test.dropped),
-        "hpo_release": None,
-        "git_commit": git_commit(),
-        "package_versions": package_versions(),
-        "hardware": hardware(),
-        "seconds": round(time.perf_counter() - started, 1),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **describe_run(None, started),
     }
     _write(output_dir, found, results, splits)
     if report:
         write_class_reports(results, Path(report_path or output_dir / "report.html"))
-    return Evaluation(results, None, [])
-
-
-def load_image_encoder(model: Any, device: str | None, load: Callable[..., Any] = load_encoder) -> Any:
-    """The encoder, once it is known to see images.
-
-    Raises:
-        ConfigurationError: It encodes text only.
-    """
-    encoder = None if str(model) == TFIDF else load(model, None, device)
-    if encoder is None or not getattr(encoder, "has_images", True):
-        name = getattr(encoder, "name", model)
-        raise ConfigurationError(f"`model` {name} encodes text only; a task over classes needs images.")
-    return encoder
+    return Evaluation(results)
 
 
 def _checks(
@@ -142,8 +113,7 @@ def _checks(
 def _write(output_dir: Path, found: ClassResults, results: dict[str, Any], splits: LabelledSplits) -> None:
     queries = Queries("image", unique_ids(splits.test.ids))
     families = {"zero_shot_classes": queries, "probe": queries}
-    write_per_query(output_dir / PER_QUERY, found.metrics, families)
-    write_json(output_dir / "results.json", results)
+    write_run(output_dir, results, found.metrics, families)
     if splits.test.dropped:
         logger.warning(
             "Test images left out: %s.", ", ".join(f"{n} ({why})" for why, n in splits.test.dropped.items())

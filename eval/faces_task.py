@@ -1,7 +1,6 @@
 """Phenotypes of faces: per-image hits and sample-averaged precision, recall and F1 over one list of candidates."""
 
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +9,20 @@ from numpy.typing import NDArray
 
 from phenolip.datasets_scripts.face_set import FaceSet, load_faces
 from phenolip.eval.class_report import markdown_table, metric_table
-from phenolip.eval.class_tasks import load_image_encoder
 from phenolip.eval.evaluators.base import MetricValue
 from phenolip.eval.evaluators.zero_shot import check_prompts, embed_with_prompts
+from phenolip.eval.load_encoder import load_image_encoder
 from phenolip.eval.metrics.clustered import joined_clusters, ratio_intervals
 from phenolip.eval.metrics.ranking import expected_hit_and_recall, miss_probability
 from phenolip.eval.metrics.sample_f1 import best_sample_threshold, sample_scores_at_k, sample_scores_at_threshold
-from phenolip.eval.per_query import PER_QUERY, Queries, unique_ids, write_per_query
-from phenolip.eval.run import Evaluation, describe_metrics
+from phenolip.eval.per_query import Queries, unique_ids
+from phenolip.eval.run_record import Evaluation, describe_run, describe_task, write_run
 from phenolip.eval.tasks.registry import Task
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.inference.adapters.registry import describe_model
 from phenolip.inference.candidates import read_candidates
 from phenolip.ontology.reader import load_ontology
-from phenolip.provenance import content_hash, git_commit, hardware, package_versions, write_json
+from phenolip.provenance import content_hash
 from phenolip.whole_files import whole_file
 
 PREFIX = "faces"
@@ -78,38 +77,24 @@ def evaluate_faces(
     fitting = _Scored(encoder, validation, texts, list(names)) if validation is not None else None
     metrics, thresholds = measure_faces(faces, fitting, ks, decision_k)
     output_dir = Path(output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
     results = {
-        "task": task.name,
-        "task_version": task.version,
-        "primary_metric": task.primary_metric,
-        "model": encoder.name,
-        "encoder": describe_model(encoder),
-        "n": len(faces.rows),
-        **describe_metrics(metrics),
+        **describe_task(task, encoder.name, describe_model(encoder), len(faces.rows), metrics),
         "thresholds": thresholds,
         "dropped": {**test.dropped, "no label among the candidates": len(test) - len(faces.rows)},
         "prompts": list(prompts),
-        "settings": task.evaluators,
         "num_candidates": len(names),
         "candidates_hash": content_hash(sorted(names)),
         "data": str(data),
         "split": split,
         "data_revision": test.revision(),
         "num_groups": len(set(faces.groups)),
-        "hpo_release": ontology.release,
-        "git_commit": git_commit(),
-        "package_versions": package_versions(),
-        "hardware": hardware(),
-        "seconds": round(time.perf_counter() - started, 1),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **describe_run(ontology, started),
     }
     ids = unique_ids(test.ids[row] for row in faces.rows)
-    write_per_query(output_dir / PER_QUERY, metrics, {PREFIX: Queries("image", ids)})
-    write_json(output_dir / "results.json", results)
+    write_run(output_dir, results, metrics, {PREFIX: Queries("image", ids)})
     with whole_file(report_path or output_dir / "report.md", "w") as file:
         file.write(_report(results))
-    return Evaluation(results, None, [])
+    return Evaluation(results)
 
 
 class _Scored:

@@ -13,12 +13,12 @@ from phenolip.eval.evaluators.base import MetricValue
 from phenolip.eval.evaluators.query_metrics import mean_metric
 from phenolip.eval.metrics.finding_agreement import KINDS, Agreement, Heading, finding_agreement
 from phenolip.eval.metrics.grouped_bootstrap import grouped_intervals
-from phenolip.eval.per_query import PER_QUERY, Queries, write_per_query
-from phenolip.eval.run import Evaluation, describe_metrics, describe_run
+from phenolip.eval.per_query import Queries
+from phenolip.eval.run_record import Evaluation, describe_run, describe_task, write_run
 from phenolip.eval.tasks.registry import Task
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.ontology.reader import load_ontology
-from phenolip.provenance import content_hash, write_json
+from phenolip.provenance import content_hash
 from phenolip.whole_files import whole_file
 
 RULES = "rules"  # the model's name on the command line; a file of that name is ./rules
@@ -63,28 +63,18 @@ def evaluate_findings(
     )
     metrics, queries = _metrics(agreement, tuple(reports), headings)
     results = {
-        "task": task.name,
-        "task_version": task.version,
-        "primary_metric": task.primary_metric,
-        "model": str(model),
-        "encoder": {"extractor": extractor},
-        "n": len(reports),
-        **describe_metrics(metrics),
+        **describe_task(task, str(model), {"extractor": extractor}, len(reports), metrics),
         "classes": _by_heading(agreement, headings),
         "num_reports_without_entry": len(missing),
-        "prompts": None,
-        "settings": task.evaluators,
         "data": str(data),
         "data_revision": content_hash([json.dumps(row, sort_keys=True) for row in reports.values()]),
-        **describe_run(ontology, time.perf_counter() - started),
+        **describe_run(ontology, started),
     }
     output_dir = Path(output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    write_per_query(output_dir / PER_QUERY, metrics, queries)
-    write_json(output_dir / "results.json", results)
+    write_run(output_dir, results, metrics, queries)
     with whole_file(report_path or output_dir / "report.md", "w") as file:
         file.write(_report(results))
-    return Evaluation(results, None, [])
+    return Evaluation(results)
 
 
 def _rules(texts: Mapping[str, str], hpo: str | Path | None) -> tuple[str, dict[str, list[dict[str, Any]]]]:

@@ -7,13 +7,13 @@ from typing import Any
 from phenolip.datasets_scripts.load import load_pairs
 from phenolip.datasets_scripts.tables import data_revision
 from phenolip.eval.class_report import markdown_table, metric_table
-from phenolip.eval.class_tasks import load_image_encoder
+from phenolip.eval.contamination import find_contamination
 from phenolip.eval.evaluators.base import EvaluationPairs
 from phenolip.eval.evaluators.finegrained import FineGrainedEvaluator
 from phenolip.eval.evaluators.query_metrics import describe_clusters
 from phenolip.eval.finding_labels import finding_labels
-from phenolip.eval.per_query import PER_QUERY, write_per_query
-from phenolip.eval.run import Evaluation, describe_metrics, describe_run, find_contamination
+from phenolip.eval.load_encoder import load_image_encoder
+from phenolip.eval.run_record import Evaluation, describe_run, describe_task, write_run
 from phenolip.eval.tasks.registry import Task
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.inference.adapters.registry import describe_model
@@ -21,7 +21,6 @@ from phenolip.inference.encoder import Encoder
 from phenolip.inference.finding_thresholds import model_thresholds
 from phenolip.inference.finegrained import FineGrainedPredictor
 from phenolip.ontology.reader import load_ontology
-from phenolip.provenance import write_json
 from phenolip.whole_files import whole_file
 
 
@@ -80,30 +79,21 @@ def evaluate_finegrained(
     evaluator = FineGrainedEvaluator(pairs, labels, predictor)
     metrics, about = evaluator()
     results = {
-        "task": task.name,
-        "task_version": task.version,
-        "primary_metric": task.primary_metric,
-        "model": encoder.name,
-        "encoder": describe_model(encoder),
-        "n": len(pairs),
-        **describe_metrics(metrics),
+        **describe_task(task, encoder.name, describe_model(encoder), len(pairs), metrics),
         **about,
         "thresholds_fitted_on": predictor.thresholds.fitted_on,
         "intervals": describe_clusters(pairs, evaluator.clusters),
-        "prompts": None,
-        "settings": task.evaluators,
         "data": str(data),
         "split": split,
         "data_revision": revision,
         "contamination": find_contamination(encoder.name, pairs.sha256),
         "num_candidates": len(predictor.categories),
-        **describe_run(ontology, time.perf_counter() - started),
+        **describe_run(ontology, started),
     }
-    write_per_query(output_dir / PER_QUERY, metrics, evaluator.queries)
-    write_json(output_dir / "results.json", results)
+    write_run(output_dir, results, metrics, evaluator.queries)
     with whole_file(report_path or output_dir / "report.md", "w") as file:
         file.write(_report(results))
-    return Evaluation(results, pairs, [])
+    return Evaluation(results, pairs)
 
 
 def _report(results: dict[str, Any]) -> str:

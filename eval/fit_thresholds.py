@@ -5,10 +5,10 @@ from pathlib import Path
 
 from phenolip.datasets_scripts.load import load_pairs
 from phenolip.datasets_scripts.tables import data_revision
+from phenolip.eval.contamination import find_contamination
 from phenolip.eval.evaluators.base import EvaluationPairs
 from phenolip.eval.finding_labels import common_categories, common_values, finding_labels
 from phenolip.eval.metrics.thresholds import best_threshold, decide
-from phenolip.eval.run import find_contamination
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.inference.encoder import Encoder
 from phenolip.inference.finding_thresholds import FindingThreshold, FindingThresholds

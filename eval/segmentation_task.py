@@ -1,7 +1,6 @@
 """Segmentation transfer: one model, one set of masks -> results.json, per_query.parquet, report.md, overlay.png."""
 
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +9,15 @@ from PIL import Image
 
 from phenolip.datasets_scripts.masked_images import load_masked_splits
 from phenolip.eval.class_report import markdown_table, metric_table
-from phenolip.eval.class_tasks import load_image_encoder
 from phenolip.eval.evaluators.segmentation import MODES, PREFIX, SegmentationEvaluator
-from phenolip.eval.per_query import PER_QUERY, Queries, unique_ids, write_per_query
-from phenolip.eval.run import Evaluation, describe_metrics
+from phenolip.eval.load_encoder import load_image_encoder
+from phenolip.eval.per_query import Queries, unique_ids
+from phenolip.eval.run_record import Evaluation, describe_run, describe_task, write_run
 from phenolip.eval.segmentation_fit import Pixels, SegmentationFit, predict_mask
 from phenolip.eval.tasks.registry import Task
 from phenolip.images import decode_image
 from phenolip.inference.adapters.registry import describe_model
-from phenolip.provenance import content_hash, git_commit, hardware, package_versions, write_json
+from phenolip.provenance import content_hash
 from phenolip.whole_files import whole_file
 
 NUM_SHOWN = 3
@@ -59,19 +58,10 @@ def evaluate_segmentation(
     encoder = load_image_encoder(model, device)
     found = evaluator(encoder)
     output_dir = Path(output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
     results = {
-        "task": task.name,
-        "task_version": task.version,
-        "primary_metric": task.primary_metric,
-        "model": encoder.name,
-        "encoder": describe_model(encoder),
-        "n": len(splits["test"]),
-        **describe_metrics(found.metrics),
+        **describe_task(task, encoder.name, describe_model(encoder), len(splits["test"]), found.metrics),
         "checks": found.checks,
         **found.details,
-        "prompts": None,
-        "settings": task.evaluators,
         "num_candidates": None,
         "data": str(data),
         "split": about,
@@ -79,22 +69,16 @@ def evaluate_segmentation(
         "training_revision": content_hash([splits[split].revision() for split in ("train", "val")]),
         "num_groups": len(set(splits["test"].groups)),
         "dropped": {split: dict(images.dropped) for split, images in splits.items()},
-        "hpo_release": None,
-        "git_commit": git_commit(),
-        "package_versions": package_versions(),
-        "hardware": hardware(),
-        "seconds": round(time.perf_counter() - started, 1),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **describe_run(None, started),
     }
     queries = {PREFIX: Queries("image", unique_ids(splits["test"].ids))}
-    write_per_query(output_dir / PER_QUERY, found.metrics, queries)
-    write_json(output_dir / "results.json", results)
+    write_run(output_dir, results, found.metrics, queries)
     if report:
         with whole_file(report_path or output_dir / "report.md", "w") as file:
             file.write(segmentation_report(results))
         with whole_file(output_dir / "overlay.png") as file:
             draw_overlay(*evaluator.example).save(file, "PNG")
-    return Evaluation(results, None, [])
+    return Evaluation(results)
 
 
 def segmentation_report(results: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from phenolip.eval.run import TRAINING_INDEX
+from phenolip.eval.contamination import TRAINING_INDEX
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.inference.candidates import model_file
 from phenolip.ontology.held_out_terms import HeldOutTerms

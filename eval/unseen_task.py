@@ -8,12 +8,12 @@ from typing import Any
 from phenolip.datasets_scripts.load import load_pairs
 from phenolip.datasets_scripts.tables import data_revision
 from phenolip.eval.class_report import markdown_table, metric_table
-from phenolip.eval.class_tasks import load_image_encoder
+from phenolip.eval.contamination import find_contamination
 from phenolip.eval.evaluators.base import EvaluationPairs
 from phenolip.eval.evaluators.query_metrics import describe_clusters, pair_clusters
 from phenolip.eval.evaluators.unseen_terms import UnseenTermsEvaluator, held_out_labels
-from phenolip.eval.per_query import PER_QUERY, write_per_query
-from phenolip.eval.run import Evaluation, describe_metrics, describe_run, find_contamination
+from phenolip.eval.load_encoder import load_image_encoder
+from phenolip.eval.run_record import Evaluation, describe_run, describe_task, write_run
 from phenolip.eval.tasks.registry import Task
 from phenolip.eval.unseen_guard import check_unseen, training_phenotypes
 from phenolip.exceptions import ConfigurationError
@@ -22,7 +22,7 @@ from phenolip.inference.candidates import read_candidates
 from phenolip.ontology.build_knowledge import build_knowledge_book
 from phenolip.ontology.held_out_terms import HeldOutTerms
 from phenolip.ontology.reader import load_ontology
-from phenolip.provenance import content_hash, write_json
+from phenolip.provenance import content_hash
 from phenolip.whole_files import whole_file
 
 
@@ -32,7 +32,7 @@ def evaluate_unseen(
     data: str | Path,
     output_dir: str | Path,
     *,
-    candidates: str | Path | None,
+    candidates: str | Path | None = None,
     split: str | None = None,
     hpo: str | Path | None = None,
     max_bad_fraction: float = 0.01,
@@ -80,31 +80,22 @@ def evaluate_unseen(
     evaluator = UnseenTermsEvaluator(pairs, terms, book, known, **task.evaluators["unseen_terms"])
     metrics = evaluator(encoder)
     results = {
-        "task": task.name,
-        "task_version": task.version,
-        "primary_metric": task.primary_metric,
-        "model": encoder.name,
-        "encoder": describe_model(encoder),
-        "n": len(evaluator.shown),
-        **describe_metrics(metrics),
+        **describe_task(task, encoder.name, describe_model(encoder), len(evaluator.shown), metrics),
         "unseen": guard,
         "terms": evaluator.describe(),
         "intervals": describe_clusters(pairs, pair_clusters(pairs)),
-        "prompts": None,
-        "settings": task.evaluators,
         "data": str(data),
         "split": split,
         "data_revision": data_revision(dataset),
         "contamination": find_contamination(encoder.name, pairs.sha256),
         "num_candidates": len(terms.hpo_ids),
         "candidates_hash": content_hash(sorted(terms.hpo_ids)),
-        **describe_run(ontology, time.perf_counter() - started),
+        **describe_run(ontology, started),
     }
-    write_per_query(output_dir / PER_QUERY, metrics, evaluator.queries)
-    write_json(output_dir / "results.json", results)
+    write_run(output_dir, results, metrics, evaluator.queries)
     with whole_file(report_path or output_dir / "report.md", "w") as file:
         file.write(unseen_report(results))
-    return Evaluation(results, pairs, [])
+    return Evaluation(results, pairs)
 
 
 def unseen_report(results: dict[str, Any]) -> str:

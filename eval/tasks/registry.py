@@ -30,7 +30,6 @@ EVALUATORS = {  # name -> its settings
     "findings": {"headings", "reading"},
 }
 CLASS_EVALUATORS = {"zero_shot_classes", "linear_probe"}  # their data are images with class labels, not pairs
-LONE_EVALUATORS = {"unseen_terms", "finegrained", "findings"}  # see `phenolip.eval.lone_tasks`
 
 EXTRAS = ("clusters", "breakdowns", "checks", "hits")  # what `measure_beside` adds to a task on pairs
 
@@ -64,11 +63,6 @@ class Task:
     def has_classes(self) -> bool:
         """Whether the data are images with class labels instead of image-caption pairs."""
         return bool(CLASS_EVALUATORS & set(self.evaluators))
-
-    @property
-    def stands_alone(self) -> bool:
-        """Whether the task reads and reports in ways of its own."""
-        return bool(LONE_EVALUATORS & set(self.evaluators))
 
     @property
     def prompts(self) -> list[str] | None:

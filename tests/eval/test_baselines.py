@@ -8,9 +8,10 @@ import pytest
 
 from phenolip.eval.baselines import TfidfEncoder
 from phenolip.eval.knowledge_report import write_knowledge_report
+from phenolip.eval.load_encoder import load_encoder
 from phenolip.eval.metrics.ranking import rank_candidates
 from phenolip.eval.report import percent
-from phenolip.eval.run import evaluate, load_encoder
+from phenolip.eval.run import evaluate
 from phenolip.exceptions import ConfigurationError
 from phenolip.ontology import PhenotypeOntology, PhenotypeTerm, Synonym
 from phenolip.ontology.text import is_held_out
@@ -90,7 +91,7 @@ def test_the_baseline_knows_every_name_of_the_release_and_no_synonym():
 
 
 def test_the_baseline_needs_its_package(hpo, tmp_path, monkeypatch):
-    monkeypatch.setattr("phenolip.eval.run.find_spec", lambda name: None)
+    monkeypatch.setattr("phenolip.eval.load_encoder.find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match="`model` tfidf needs scikit-learn"):
         evaluate("tfidf", "knowledge", None, tmp_path, hpo=hpo)
 

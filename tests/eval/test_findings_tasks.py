@@ -68,16 +68,15 @@ def reports(tmp_path):
     return path
 
 
-def test_a_file_of_findings_is_scored_and_reported(reports, tmp_path):
-    results = evaluate(tmp_path / "found.jsonl", "findings", reports, tmp_path / "out").results
+def test_a_file_of_findings_is_scored_and_reported(reports, tmp_path, caplog):
+    results = evaluate(tmp_path / "found.jsonl", "findings", reports, tmp_path / "out", split="test").results
+    assert "`split` is ignored: the task 'findings' has no use for it." in caplog.text
     values = {name: metric["value"] for name, metric in results["metrics"].items()}
     assert values["findings_category_f1"] == values["findings_laterality_accuracy"] == 1
     assert "Pleural Effusion" in (tmp_path / "out/report.md").read_text()
     (tmp_path / "found.jsonl").write_text(json.dumps({"uid": "1", "findings": []}))
     with pytest.raises(DataError, match="no findings of 1 of 2 reports"):
         evaluate(tmp_path / "found.jsonl", "findings", reports, tmp_path / "out")
-    with pytest.raises(ConfigurationError, match="`split` must be left out"):
-        evaluate(tmp_path / "found.jsonl", "findings", reports, tmp_path / "out", split="test")
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ def test_results_tell_one_list_of_candidates_from_another_of_its_length(folder, 
 
 
 def test_results_do_not_need_the_packages_of_the_report(folder, hpo, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("phenolip.eval.run.REPORT_PACKAGES", ("no_such_package",))
+    monkeypatch.setattr("phenolip.eval.pair_task.REPORT_PACKAGES", ("no_such_package",))
     evaluate(TinyEncoder(), "phenobench", folder, tmp_path, hpo=hpo)
     assert (tmp_path / "results.json").exists() and not (tmp_path / "report.html").exists()
     assert "install no_such_package" in caplog.text
@@ -180,7 +180,6 @@ def test_results_do_not_need_the_packages_of_the_report(folder, hpo, tmp_path, m
         ("phenobnch", {}, "Unknown task 'phenobnch'. Close: 'phenobench'"),
         ("phenobench", {"data": None}, "`data` must be given"),
         ("phenobench", {"extra_k": [0]}, "at least 1 or 'scaled', got 0"),
-        ("knowledge", {"extra_k": ["scaled"]}, "needs a task with `scaled_k`"),
     ],
 )
 def test_wrong_calls_are_named_before_anything_is_written(folder, tmp_path, task, options, match):
@@ -188,6 +187,16 @@ def test_wrong_calls_are_named_before_anything_is_written(folder, tmp_path, task
     with pytest.raises(ConfigurationError, match=match):
         evaluate(TinyEncoder(), task, output_dir=tmp_path / "none", **options)
     assert not (tmp_path / "none").exists()
+
+
+def test_a_scaled_cutoff_needs_a_size_to_scale_by(folder, tmp_path):
+    lines = load_task("phenobench").path.read_text().splitlines()
+    unscaled = tmp_path / "unscaled.yaml"
+    unscaled.write_text(
+        "\n".join(line for line in lines if not line.startswith(("scaled_k", "name"))) + "\nname: unscaled"
+    )
+    with pytest.raises(ConfigurationError, match="needs a task with `scaled_k`, which 'unscaled' lacks"):
+        evaluate(TinyEncoder(), unscaled, folder, tmp_path / "none", extra_k=["scaled"])
 
 
 def test_a_text_model_cannot_see(folder, hpo, tmp_path):
