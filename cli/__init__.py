@@ -12,7 +12,7 @@ from phenolip.exceptions import ConfigurationError, PhenoLIPError, near_matches
 
 COMMANDS = (
     *("ontology", "link", "extract", "kg", "prepare", "audit", "bench", "eval", "compare", "published", "predict"),
-    *("thresholds", "similarity"),
+    *("thresholds", "similarity", "embed", "search", "explain"),
     *("convert", "export", "quickstart", "mini", "ablation", "env"),
 )
 
