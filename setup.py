@@ -116,11 +116,16 @@ setup(
         "eval": EVAL,
         "detector": ["timm>=1.0", "scipy>=1.14"],  # timm pulls torchvision, which must fit the installed torch
         "dicom": ["pydicom>=3.0"],
+        "faiss": ["faiss-cpu>=1.10"],
         "onnx": ["onnx>=1.20", "onnxruntime>=1.23", "onnxscript>=0.6"],
         "demo": ["gradio>=6.0"],
+        "adapt": ["peft>=0.18"],
+        "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=1.0"],
         "dev": [
             "phenolip[phenokg]",
             "phenolip[dicom]",
+            "phenolip[adapt]",
+            "phenopackets>=2.0.2.post5",  # the published schema, for the test of `predict --format phenopacket`
             "pytest>=8.3",
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.6",

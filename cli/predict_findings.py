@@ -1,7 +1,6 @@
 """The style `finegrained` of `phenolip predict`: findings with severity and location."""
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 
@@ -9,34 +8,48 @@ from phenolip.exceptions import ConfigurationError
 from phenolip.inference.encoder import Encoder
 from phenolip.inference.finding_thresholds import model_thresholds
 from phenolip.inference.finegrained import FineGrainedPredictor, SeenFinding
+from phenolip.inference.image_files import image_files
 from phenolip.inference.predict import RESEARCH_ONLY
+from phenolip.inference.prediction_files import record_writer
 from phenolip.inference.term_texts import NAME_ONLY
 
+COLUMNS = ("image", "seen", "category", "severity", "location", "cosine", "threshold")
 NUM_BELOW = 3  # findings below their threshold that a table shows
 
 
-def run_finegrained(args: argparse.Namespace) -> int:
-    """Prints a table for each image, or JSON lines."""
-    unused = {"candidates": args.candidates, "hierarchy": args.hierarchy, "hpo": args.hpo}
+def run_finegrained(args: argparse.Namespace, kind: str) -> int:
+    """Prints a table for each image, or writes JSON lines or CSV."""
+    if kind == "phenopacket":
+        raise ConfigurationError("`--format` must be table, jsonl or csv where `--style` is finegrained.")
+    unused = {"candidates": args.candidates, "under": args.under, "hierarchy": args.hierarchy, "hpo": args.hpo}
+    unused |= {"min_probability": args.min_probability, "no_subject": args.no_subject}
     unused["texts"] = args.texts != list(NAME_ONLY)
     for name, value in unused.items():
         if value:
             raise ConfigurationError(f"`--{name}` must be left out where `--style` is finegrained.")
     thresholds = model_thresholds(args.model)  # before the weights, since it is what may be missing
     predictor = FineGrainedPredictor(Encoder.from_pretrained(args.model, args.device), thresholds)
-    found = predictor(args.images, max_unseen=NUM_BELOW)
-    for image, findings in zip(args.images, found, strict=True):
-        findings = [one for one in findings if one.seen][: args.top] + [one for one in findings if not one.seen]
-        if args.json:
-            record = {"image": image, "num_candidates": len(thresholds.categories)}
-            record["findings"] = [asdict(one) for one in findings if one.seen]
-            record["below_threshold"] = [asdict(one) for one in findings if not one.seen]
-            sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
-        else:
-            sys.stdout.write(_table(image, findings, len(thresholds.categories)))
-    # beside the JSON rather than in it, so that the output stays one object a line
-    (sys.stderr if args.json else sys.stdout).write(RESEARCH_ONLY + "\n")
+    files = image_files(args.images)
+    found = zip(files, predictor(files, max_unseen=NUM_BELOW), strict=True)
+    if kind == "table":
+        for image, findings in found:
+            seen, below = _best(findings, args.top)
+            sys.stdout.write(_table(image, seen + below, len(thresholds.categories)))
+    else:
+        with record_writer(args.output, kind, COLUMNS) as write:
+            for image, findings in found:
+                seen, below = (list(map(asdict, part)) for part in _best(findings, args.top))
+                record = {"image": image, "num_candidates": len(thresholds.categories)}
+                rows = [(image, *(one[name] for name in COLUMNS[1:])) for one in seen + below]
+                write(record | {"findings": seen, "below_threshold": below}, rows)
+    # beside the results rather than among them, so that those stay one object or line each
+    (sys.stdout if kind == "table" else sys.stderr).write(RESEARCH_ONLY + "\n")
     return 0
+
+
+def _best(findings: list[SeenFinding], top: int) -> tuple[list[SeenFinding], list[SeenFinding]]:
+    """The findings that are seen, at most `top`, and those below their threshold."""
+    return [one for one in findings if one.seen][:top], [one for one in findings if not one.seen]
 
 
 def _table(image: str, findings: list[SeenFinding], num_categories: int) -> str:

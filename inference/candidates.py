@@ -1,11 +1,12 @@
 """Which phenotypes a model is asked about."""
 
+import difflib
 import json
 from pathlib import Path
 
 from transformers.utils import cached_file
 
-from phenolip.exceptions import DataError, UnknownTermError
+from phenolip.exceptions import ConfigurationError, DataError, UnknownTermError
 from phenolip.ontology.graph import PhenotypeOntology
 
 MODEL_PHENOTYPES = "phenotypes.json"  # written beside a Stage-2 model: the phenotypes of its training set
@@ -32,12 +33,40 @@ def read_candidates(path: str | Path, ontology: PhenotypeOntology) -> dict[str, 
             except UnknownTermError as error:
                 raise DataError(
                     f"{path.name} {place}: {entry!r} is no id, name or exact synonym in HPO release "
-                    f"{ontology.release}; correct or remove it."
+                    f"{ontology.release}; correct or remove it.{_close(entry, ontology)}"
                 ) from error
         candidates[hpo_id] = ontology[hpo_id].name
     if not candidates:
         raise DataError(f"{path.name} must name at least one phenotype, got none.")
     return candidates
+
+
+def subtree_candidates(root: str, ontology: PhenotypeOntology) -> dict[str, str]:
+    """A term and all below it, id -> name, by id.
+
+    Args:
+        root: HPO id, name or exact synonym.
+        ontology: The release.
+
+    Raises:
+        ConfigurationError: The release does not know the root.
+    """
+    try:
+        hpo_id = ontology.find(root) or ontology.resolve(root)
+    except UnknownTermError as error:
+        raise ConfigurationError(
+            f"`under` must be an id, name or exact synonym in HPO release {ontology.release}, got {root!r}."
+            f"{_close(root, ontology)}"
+        ) from error
+    return {term_id: ontology[term_id].name for term_id in ontology.term_ids(hpo_id)}
+
+
+def _close(text: str, ontology: PhenotypeOntology) -> str:
+    """The end of a message: names that are written alike, if there are any."""
+    names = {ontology[hpo_id].name.casefold(): hpo_id for hpo_id in ontology}
+    close = difflib.get_close_matches(text.casefold(), names, n=3, cutoff=0.75)
+    found = ", ".join(f"'{ontology[names[name]].name}' ({names[name]})" for name in close)
+    return f" Close: {found}." if found else ""
 
 
 def model_candidates(model_dir: str | Path) -> dict[str, str] | None:

@@ -35,6 +35,7 @@ from phenolip.ontology.reader import load_ontology
 logger = logging.getLogger(__name__)
 
 RESEARCH_ONLY = "For research, not for diagnosis: scores compare candidates, they are not probabilities of disease."
+NUM_WORTH_KEEPING = 512  # candidates whose names take more than a few seconds to encode
 WEIGHT_FILES = ("*.safetensors", "config.json", "tokenizer.json")
 
 
@@ -67,6 +68,10 @@ class CandidateScores:
 
     cosines: NDArray
     probabilities: NDArray
+
+    def row(self, row: int) -> "CandidateScores":
+        """Those of one image, N = 1."""
+        return CandidateScores(self.cosines[row : row + 1], self.probabilities[row : row + 1])
 
 
 class PhenotypePredictor:
@@ -109,8 +114,8 @@ class PhenotypePredictor:
         Args:
             path: The model.
             candidates: Phenotype id -> name; by default the phenotypes stored with the model, else every term under
-                HP:0000118. Embeddings that take long (of the default candidates, unless they are the bare names of
-                those stored with the model) are kept for the next call.
+                HP:0000118. Embeddings that take long (of the default candidates with more than their names, or of
+                hundreds of names) are kept for the next call.
             ontology: Where all terms, their texts and relatives come from; by default the release that is installed.
             device: By default a GPU if there is one.
             cache_dir: Where embeddings are kept; by default the user's cache folder.
@@ -125,9 +130,9 @@ class PhenotypePredictor:
         encoder = Encoder.from_pretrained(path, device)
         chosen = candidates or model_candidates(path)
         if texts == NAME_ONLY and not hierarchy:
-            if chosen is not None:
+            if chosen is not None and len(chosen) < NUM_WORTH_KEEPING:
                 return cls(encoder, chosen)
-            chosen = all_candidates(ontology or load_ontology())
+            chosen = chosen or all_candidates(ontology or load_ontology())
             written = candidate_texts(encoder, chosen)
             key = [repr((encoder.max_length, text)) for text in written]
             embeds = _cached_embeds(Path(path), key, cache_dir, lambda: encoder.encode_texts(written))
