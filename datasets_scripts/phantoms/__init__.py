@@ -28,6 +28,7 @@ from phenolip.datasets_scripts.phantoms import (
     hand,
     skin,
 )
+from phenolip.datasets_scripts.phantoms.canvas import Box
 from phenolip.datasets_scripts.phantoms.captions import PHRASINGS, caption
 from phenolip.datasets_scripts.phantoms.scene import Scene, Sign
 from phenolip.exceptions import ConfigurationError, DataError
@@ -44,11 +45,15 @@ _NUM_SIGNS = (0.72, 0.22, 0.06)  # share of images that aim at one, two and thre
 
 
 class Phantom(NamedTuple):
-    """A drawn image, its caption and the ids of the HPO terms it shows, in the order of the caption."""
+    """A drawn image, its caption, the ids of the HPO terms it shows, in the order of the caption, and where.
+
+    `regions` has the boxes (x0, y0, x1, y1) of each term, in pixels.
+    """
 
     image: Image.Image
     caption: str
     hpo_ids: tuple[str, ...]
+    regions: dict[str, list[Box]]
 
 
 def phantom(index: int, *, seed: int, phrasings: str = "train", size: int = 224) -> Phantom:
@@ -58,7 +63,7 @@ def phantom(index: int, *, seed: int, phrasings: str = "train", size: int = 224)
     drawing = _SCENE_OF[hpo_ids[0]].draw(np.random.default_rng([seed, index, 2]), frozenset(hpo_ids), size)
     words = np.random.default_rng([seed, index, 3 + PHRASINGS.index(phrasings)])
     text = caption(words, [SIGNS[hpo_id] for hpo_id in hpo_ids], drawing.view, phrasings)
-    return Phantom(drawing.image, text, hpo_ids)
+    return Phantom(drawing.image, text, hpo_ids, drawing.regions)
 
 
 def signs_of(index: int, *, seed: int) -> tuple[str, ...]:

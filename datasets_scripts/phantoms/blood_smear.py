@@ -52,24 +52,28 @@ def draw(rng: np.random.Generator, shown: frozenset[str], size: int) -> Drawing:
     white_cells = _white_cell_places(rng, shown)
     radius = rng.uniform(0.125, 0.16)
     if ROULEAUX in shown:
-        _rouleaux(canvas, rng, stain, radius, white_cells)
+        with canvas.showing(frozenset({ROULEAUX}), apart=True):
+            _rouleaux(canvas, rng, stain, radius, white_cells)
     else:
         abnormal = next((hpo_id for hpo_id in _CELLS if hpo_id in shown), None)
         for x, y in scatter(rng, rng.integers(32, 60), radius * 2.0, extent=1.3):
             if all(np.hypot(x - wx, y - wy) > 0.27 + radius for wx, wy in white_cells):
                 kind = abnormal if abnormal and rng.random() < 0.72 else None
-                _CELLS.get(kind, _normal)(canvas, rng, (x, y), radius * rng.uniform(0.92, 1.08), jitter(rng, stain, 5))
+                with canvas.showing(frozenset({kind} - {None})):
+                    size = radius * rng.uniform(0.92, 1.08)
+                    _CELLS.get(kind, _normal)(canvas, rng, (x, y), size, jitter(rng, stain, 5))
     for place in white_cells:
-        if HYPERSEGMENTED in shown:
-            _neutrophil(canvas, rng, place, lobes=int(rng.integers(6, 9)))
-        elif EOSINOPHILIA in shown:
-            _eosinophil(canvas, rng, place)
-        else:
-            _neutrophil(canvas, rng, place, lobes=3)
+        with canvas.showing(shown & {HYPERSEGMENTED, EOSINOPHILIA}):
+            if HYPERSEGMENTED in shown:
+                _neutrophil(canvas, rng, place, lobes=int(rng.integers(6, 9)))
+            elif EOSINOPHILIA in shown:
+                _eosinophil(canvas, rng, place)
+            else:
+                _neutrophil(canvas, rng, place, lobes=3)
     for _ in range(rng.integers(2, 9)):  # platelets
         canvas.polygon(blob(rng, tuple(rng.uniform(-1, 1, 2)), 0.03, wobble=0.2), (146, 96, 168), alpha=0.85)
     view = rng.choice(["peripheral blood smear", "blood film", "Wright-stained peripheral blood film"])
-    return Drawing(photograph(rng, canvas, light=0.35, cast=0.22), str(view))
+    return Drawing(photograph(rng, canvas, light=0.35, cast=0.22), str(view), canvas.regions)
 
 
 def _white_cell_places(rng: np.random.Generator, shown: frozenset[str]) -> np.ndarray:

@@ -54,26 +54,33 @@ def draw(rng: np.random.Generator, shown: frozenset[str], size: int) -> Drawing:
     canvas.polygon(outline, cortex)
     canvas.polygon(outline * 0.86, white, blur=0.02)
     one_ventricle = HOLOPROSENCEPHALY in shown
-    _folds(canvas, rng, outline, fluid, cortex, LISSENCEPHALY in shown, one_ventricle)
+    with canvas.showing(shown & {LISSENCEPHALY}):
+        _folds(canvas, rng, outline, fluid, cortex, LISSENCEPHALY in shown, one_ventricle)
     if not one_ventricle:
         canvas.stroke([(0, -0.8), (0, -0.3)], 0.03, fluid)
         canvas.stroke([(0, 0.42), (0, 0.8)], 0.03, fluid)
-    _ventricles(canvas, rng, fluid, cortex, shown)
+    with canvas.showing(shown & {VENTRICULOMEGALY, HOLOPROSENCEPHALY}):
+        _ventricles(canvas, rng, fluid, cortex, shown)
     side = int(rng.choice([-1, 1]))
     if TUBERS in shown:
-        _tubers(canvas, rng, bright_fluid)
+        with canvas.showing(frozenset({TUBERS}), apart=True):
+            _tubers(canvas, rng, bright_fluid)
     if NODULES in shown:
-        _nodules(canvas, rng, bright_fluid)
+        with canvas.showing(frozenset({NODULES}), apart=True):
+            _nodules(canvas, rng, bright_fluid)
     if NEOPLASM in shown:
-        _neoplasm(canvas, rng, side, white)
+        with canvas.showing(frozenset({NEOPLASM})):
+            _neoplasm(canvas, rng, side, white)
     if PORENCEPHALY in shown:
-        _cyst(canvas, rng, side, fluid)
+        with canvas.showing(frozenset({PORENCEPHALY})):
+            _cyst(canvas, rng, side, fluid)
     if SUBDURAL in shown:
-        _subdural(canvas, rng, outline, side)
+        with canvas.showing(frozenset({SUBDURAL})):
+            _subdural(canvas, rng, outline, side)
     canvas.shade(1 + 0.05 * noise_field(rng, 64, (6, 16, 32)))
     weight = "T2-weighted" if bright_fluid else "T1-weighted"
     view = rng.choice(["brain MRI", "axial brain MRI", f"axial {weight} MRI of the brain", f"{weight} MR image"])
-    return Drawing(radiograph(rng, canvas, invert=0.0, light=0.45), str(view))
+    return Drawing(radiograph(rng, canvas, invert=0.0, light=0.45), str(view), canvas.regions)
 
 
 def _folds(

@@ -4,7 +4,8 @@ Coordinates are those of the drawn body part: (0, 0) is the centre of the image,
 A `Pose` turns, scales, shifts and mirrors them on the way to the pixels, so that a scene never knows where it lands.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil, cos, radians, sin
 
@@ -13,6 +14,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 Color = tuple[int, int, int]
 Points = Sequence[tuple[float, float]] | np.ndarray
+Box = tuple[float, float, float, float]  # (x0, y0, x1, y1)
 SUPERSAMPLING = 2
 
 
@@ -74,10 +76,43 @@ class Canvas:
         self.size = size
         self.side = size * SUPERSAMPLING
         self.pose = pose or Pose()
+        self.regions: dict[str, list[Box]] = {}  # id of a sign -> where it was drawn, in pixels of the finished image
+        self._open: list[list[Box]] = []
         if isinstance(background, Image.Image):
             self.image = background.resize((self.side, self.side), Image.Resampling.BILINEAR)
         else:
             self.image = Image.new("RGB", (self.side, self.side), background)
+
+    @contextmanager
+    def showing(self, hpo_ids: frozenset[str], *, apart: bool = False) -> Iterator[None]:
+        """Notes where signs are: what is drawn in the block lies in their `regions`.
+
+        Args:
+            hpo_ids: the signs that the block shows.
+            apart: one box for each shape, as for scattered spots; else one around all of them.
+        """
+        boxes: list[Box] = []
+        self._open.append(boxes)
+        yield
+        self._open.pop()
+        if boxes and not apart:
+            corners = np.array(boxes)
+            boxes = [(*corners[:, :2].min(axis=0).tolist(), *corners[:, 2:].max(axis=0).tolist())]
+        for hpo_id in hpo_ids:
+            self.regions.setdefault(hpo_id, []).extend(boxes)
+
+    def note_place(self, hpo_id: str, points: np.ndarray, margin: float) -> None:
+        """Notes where something is missing: around points (n, 2) of the drawing, and `margin` beyond them."""
+        with self.showing(frozenset({hpo_id})):
+            place, margin_px = self.pixels(points), self.length(margin)
+            self._note(place.min(axis=0) - margin_px, place.max(axis=0) + margin_px)
+
+    def _note(self, low: np.ndarray, high: np.ndarray) -> None:
+        """A shape spans pixels `low` to `high` of the canvas."""
+        low, high = (np.clip(end, 0, self.side) / SUPERSAMPLING for end in (low, high))
+        if np.all(high > low):
+            for boxes in self._open:
+                boxes.append((*low.tolist(), *high.tolist()))
 
     def pixels(self, points: Points) -> np.ndarray:
         """Pixel coordinates (n, 2) of drawing coordinates (n, 2)."""
@@ -153,6 +188,8 @@ class Canvas:
             points: pixel positions (n, 2) that the shape spans.
             margin_px: how far the shape reaches beyond them.
         """
+        if self._open:
+            self._note(points.min(axis=0) - margin_px, points.max(axis=0) + margin_px)
         if alpha >= 1.0 and blur <= 0.0:
             draw(ImageDraw.Draw(self.image), color, (0, 0))
             return
@@ -176,6 +213,8 @@ class Canvas:
 
     def paste(self, other: "Canvas | Image.Image", mask: Image.Image) -> None:
         """Show another canvas of the same size through a mask."""
+        if self._open and (box := mask.getbbox()):
+            self._note(np.array(box[:2]), np.array(box[2:]))
         self.image.paste(other.image if isinstance(other, Canvas) else other, (0, 0), mask)
 
     def shade(self, field: np.ndarray, mask: Image.Image | None = None) -> None:

@@ -37,19 +37,25 @@ def draw(rng: np.random.Generator, shown: frozenset[str], size: int) -> Drawing:
     deviant = int(rng.choice([-1, 1]))  # the side that effusion, air or hernia takes
     lungs = {side: _lung(canvas, rng, side) for side in (-1, 1)}
     if PNEUMOTHORAX in shown:
-        _pneumothorax(canvas, rng, deviant)
+        with canvas.showing(frozenset({PNEUMOTHORAX})):
+            _pneumothorax(canvas, rng, deviant)
     if NODULE in shown:
-        _nodules(canvas, rng)
+        with canvas.showing(frozenset({NODULE}), apart=True):
+            _nodules(canvas, rng)
     if CAVITY in shown:
-        _cavity(canvas, rng, deviant)
-    _heart(canvas, rng, -1 if DEXTROCARDIA in shown else 1, CARDIOMEGALY in shown)
+        with canvas.showing(frozenset({CAVITY})):
+            _cavity(canvas, rng, deviant)
+    with canvas.showing(shown & {DEXTROCARDIA, CARDIOMEGALY}):
+        _heart(canvas, rng, -1 if DEXTROCARDIA in shown else 1, CARDIOMEGALY in shown)
     if HERNIA in shown:
-        _hernia(canvas, rng, deviant)
+        with canvas.showing(frozenset({HERNIA})):
+            _hernia(canvas, rng, deviant)
     if EFFUSION in shown:
-        _effusion(canvas, rng, deviant, lungs[deviant])
+        with canvas.showing(frozenset({EFFUSION})):
+            _effusion(canvas, rng, deviant, lungs[deviant])
     _bones(canvas, rng)
     view = rng.choice(["frontal chest radiograph", "chest X-ray", "posteroanterior radiograph of the chest"])
-    return Drawing(radiograph(rng, canvas, invert=0.4, light=0.4), str(view))
+    return Drawing(radiograph(rng, canvas, invert=0.4, light=0.4), str(view), canvas.regions)
 
 
 def _lung(canvas: Canvas, rng: np.random.Generator, side: int) -> np.ndarray:

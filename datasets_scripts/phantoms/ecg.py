@@ -47,9 +47,10 @@ def draw(rng: np.random.Generator, shown: frozenset[str], size: int) -> Drawing:
     for index in range(strips):
         middle = (index - (strips - 1) / 2) * (1.7 / strips) + rng.uniform(-0.05, 0.05)
         time = np.linspace(0, 1, _SAMPLES)
-        canvas.stroke(np.stack([time * 3.2 - 1.6, middle - height * _trace(rng, shown)], axis=1), width, ink)
+        with canvas.showing(shown):  # a rhythm is the whole strip
+            canvas.stroke(np.stack([time * 3.2 - 1.6, middle - height * _trace(rng, shown)], axis=1), width, ink)
     view = rng.choice(["electrocardiogram", "ECG rhythm strip", "12-lead ECG excerpt"])
-    return Drawing(photograph(rng, canvas, light=0.35), str(view))
+    return Drawing(photograph(rng, canvas, light=0.35), str(view), canvas.regions)
 
 
 def _bump(time: np.ndarray, center: float, width: float, height: float) -> np.ndarray:

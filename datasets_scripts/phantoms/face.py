@@ -45,7 +45,8 @@ def draw(rng: np.random.Generator, shown: frozenset[str], size: int) -> Drawing:
     hair = mix(random_color(rng, 5, 90), (150, 110, 60), rng.uniform(0, 0.6))
     line = mix(skin, (40, 15, 10), 0.5)
     _neck_and_hair(canvas, rng, skin, hair, random_color(rng))
-    _ears(canvas, rng, skin, line, shown)
+    with canvas.showing(shown & {LOW_SET_EARS, MACROTIA}, apart=True):
+        _ears(canvas, rng, skin, line, shown)
     chin = rng.uniform(0.84, 0.92)
     head = curve(
         [(0, -0.85), (0.42, -0.72), (0.6, -0.3), (0.58, 0.15), (0.42, 0.6), (0.15, chin), (-0.15, chin)]
@@ -64,13 +65,15 @@ def draw(rng: np.random.Generator, shown: frozenset[str], size: int) -> Drawing:
         ),
         hair,
     )
-    _eyes(canvas, rng, skin, hair, line, shown)
+    with canvas.showing(shown & {HYPERTELORISM, PTOSIS, STRABISMUS}):
+        _eyes(canvas, rng, skin, hair, line, shown)
     _nose(canvas, rng, skin, line)
-    _mouth(canvas, rng, skin, line, shown)
+    with canvas.showing(shown & {CLEFT_LIP, TONGUE}):
+        _mouth(canvas, rng, skin, line, shown)
     for x in (-0.36, 0.36):  # cheeks
         canvas.ellipse((x, 0.25), (0.16, 0.12), mix(skin, (220, 90, 80), 0.5), alpha=rng.uniform(0, 0.5), blur=0.06)
     view = rng.choice(["facial photograph", "frontal photograph of the face", "portrait, front view"])
-    return Drawing(photograph(rng, canvas, rulers=0.2), str(view))
+    return Drawing(photograph(rng, canvas, rulers=0.2), str(view), canvas.regions)
 
 
 def _neck_and_hair(canvas: Canvas, rng: np.random.Generator, skin: Color, hair: Color, shirt: Color) -> None:
@@ -147,7 +150,8 @@ def _eyes(
         canvas.stroke(np.concatenate([white, white[:1]]), 0.016, line)
         canvas.stroke(white[:18], 0.03, mix(line, (0, 0, 0), 0.4))
         canvas.stroke(curve([(x - 0.17, y - 0.1), (x, y - 0.145), (x + 0.17, y - 0.1)], 12), 0.012, line, alpha=0.6)
-    _brows(canvas, rng, hair, apart, SYNOPHRYS in shown)
+    with canvas.showing(shown & {SYNOPHRYS}):
+        _brows(canvas, rng, hair, apart, SYNOPHRYS in shown)
 
 
 def _brows(canvas: Canvas, rng: np.random.Generator, hair: Color, apart: float, joined: bool) -> None:

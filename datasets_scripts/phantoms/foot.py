@@ -51,12 +51,14 @@ def draw(rng: np.random.Generator, shown: frozenset[str], size: int) -> Drawing:
         paper, ink = random_color(rng, 0, 256), random_color(rng, 0, 256)
     canvas = Canvas(size, paper, pose)
     canvas.shade(1 + 0.06 * noise_field(rng, 64))
-    _sole(canvas, rng, ink, shown)
-    _toes(canvas, rng, ink, shown)
+    with canvas.showing(shown & {PES_PLANUS, PES_CAVUS}):
+        _sole(canvas, rng, ink, shown)
+    with canvas.showing(shown - {PES_PLANUS, PES_CAVUS}):
+        _toes(canvas, rng, ink, shown)
     canvas.shade(1 + 0.1 * noise_field(rng, 64, (20, 40)))
     side = "left" if pose.mirror else "right"
     view = rng.choice([f"footprint of the {side} foot", "plantar footprint", f"plantar ink print of the {side} foot"])
-    return Drawing(photograph(rng, canvas), str(view))
+    return Drawing(photograph(rng, canvas), str(view), canvas.regions)
 
 
 def _sole(canvas: Canvas, rng: np.random.Generator, ink: Color, shown: frozenset[str]) -> None:

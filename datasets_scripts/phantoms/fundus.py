@@ -46,25 +46,33 @@ def draw(rng: np.random.Generator, shown: frozenset[str], size: int) -> Drawing:
     ground = mix(mix((220, 110, 56), (130, 48, 24), rng.uniform(0, 1)), (190, 130, 100), rng.uniform(0, 0.4))
     canvas = Canvas(size, ground, pose)
     canvas.shade(1 + 0.1 * noise_field(rng, 64, (4, 12, 30)))
-    _macula(canvas, rng, ground, CHERRY_RED_SPOT in shown)
+    with canvas.showing(shown & {CHERRY_RED_SPOT}):
+        _macula(canvas, rng, ground, CHERRY_RED_SPOT in shown)
     if COLOBOMA in shown:
-        _coloboma(canvas, rng)
+        with canvas.showing(frozenset({COLOBOMA})):
+            _coloboma(canvas, rng)
     if DRUSEN in shown:
-        _drusen(canvas, rng)
+        with canvas.showing(frozenset({DRUSEN}), apart=True):
+            _drusen(canvas, rng)
     disc = 0.27 if PAPILLEDEMA in shown else rng.uniform(0.18, 0.22)
-    _disc(canvas, rng, disc, shown)
-    _vessels(canvas, rng, ground, TORTUOSITY in shown)
+    with canvas.showing(shown & {CUPPING}):
+        _disc(canvas, rng, disc, shown)
+    with canvas.showing(shown & {TORTUOSITY}):
+        _vessels(canvas, rng, ground, TORTUOSITY in shown)
     if PAPILLEDEMA in shown:
-        _swelling(canvas, rng, disc)
+        with canvas.showing(frozenset({PAPILLEDEMA})):
+            _swelling(canvas, rng, disc)
     if HEMORRHAGE in shown:
-        _hemorrhages(canvas, rng)
+        with canvas.showing(frozenset({HEMORRHAGE}), apart=True):
+            _hemorrhages(canvas, rng)
     if BONE_SPICULES in shown:
-        _spicules(canvas, rng)
+        with canvas.showing(frozenset({BONE_SPICULES}), apart=True):
+            _spicules(canvas, rng)
     if rng.random() < 0.7:
         _aperture(canvas, rng)
     eye = "right" if pose.mirror else "left"
     view = rng.choice(["fundus photograph", f"color fundus photograph of the {eye} eye", "ophthalmoscopic view"])
-    return Drawing(photograph(rng, canvas, light=0.4, cast=0.22), str(view))
+    return Drawing(photograph(rng, canvas, light=0.4, cast=0.22), str(view), canvas.regions)
 
 
 def _macula(canvas: Canvas, rng: np.random.Generator, ground: Color, cherry: bool) -> None:

@@ -44,7 +44,7 @@ _FINGERS = np.array(
         (0.38, 0.36, 48, 0.56, 0.185),
     ]
 )
-_LITTLE, _RING, _MIDDLE, _INDEX, _THUMB = range(5)
+_LITTLE, _RING, _MIDDLE, _INDEX, _THUMB, _EXTRA = range(6)
 
 
 def draw(rng: np.random.Generator, shown: frozenset[str], size: int) -> Drawing:
@@ -58,13 +58,18 @@ def draw(rng: np.random.Generator, shown: frozenset[str], size: int) -> Drawing:
     if joined is not None:
         _bring_together(*(fingers[index] for index in joined))
     club = rng.uniform(1.45, 1.7) if CLUBBING in shown else 1.0
-    for finger in fingers.values():
-        _finger(canvas, rng, skin, finger, club)
+    with canvas.showing(shown & {ARACHNODACTYLY, BRACHYDACTYLY, CLUBBING, SPLIT_HAND}):
+        for index, finger in fingers.items():
+            with canvas.showing(shown & {POLYDACTYLY} if index == _EXTRA else frozenset()):
+                _finger(canvas, rng, skin, finger, club)
     if joined is not None:
-        _web(canvas, skin, *(fingers[index] for index in joined))
+        with canvas.showing(frozenset({SYNDACTYLY})):
+            _web(canvas, skin, *(fingers[index] for index in joined))
+    if ABSENT_THUMB in shown:
+        canvas.note_place(ABSENT_THUMB, _axis(_FINGERS[_THUMB]), _FINGERS[_THUMB][4] / 2)
     side = "right" if pose.mirror else "left"  # the back of a left hand has its thumb on the right
     view = rng.choice([f"dorsal photograph of the {side} hand", f"photograph of the {side} hand", "view of the hand"])
-    return Drawing(photograph(rng, canvas, rulers=0.2), str(view))
+    return Drawing(photograph(rng, canvas, rulers=0.2), str(view), canvas.regions)
 
 
 def _fingers(rng: np.random.Generator, shown: frozenset[str]) -> dict[int, np.ndarray]:
@@ -104,7 +109,7 @@ def _add_finger(rng: np.random.Generator, fingers: dict[int, np.ndarray], has_th
         extra = fingers[_LITTLE].copy()
         extra[:3] += (-0.07, 0.17, -rng.uniform(22, 38))
         extra[3] *= rng.uniform(0.75, 0.95)
-    fingers[5] = extra
+    fingers[_EXTRA] = extra
 
 
 def _joined_pair(rng: np.random.Generator, shown: frozenset[str]) -> tuple[int, int] | None:

@@ -24,10 +24,14 @@ class Sign:
 
 
 class Drawing(NamedTuple):
-    """A drawn image and a noun phrase for what it is, such as "photograph of a left hand"."""
+    """A drawn image, a noun phrase for what it is, such as "photograph of a left hand", and where its signs are.
+
+    `regions` has the boxes (x0, y0, x1, y1) of each shown sign in pixels of the image, origin top left.
+    """
 
     image: Image.Image
     view: str
+    regions: dict[str, list[tuple[float, float, float, float]]] = {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,11 +62,12 @@ def draw(rng: np.random.Generator, shown: frozenset[str], size: int) -> Drawing:
         BLISTERS,
     ):  # broad signs first, raised ones on top
         if hpo_id in shown:
-            _LESIONS[hpo_id](canvas, rng, skin)
+            with canvas.showing(frozenset({hpo_id}), apart=True):
+                _LESIONS[hpo_id](canvas, rng, skin)
     _hairs(canvas, rng, skin)
     site = rng.choice(["trunk", "back", "abdomen", "limb"])
     view = rng.choice(["clinical photograph of the skin", f"close-up of the skin of the {site}", "skin photograph"])
-    return Drawing(photograph(rng, canvas, light=0.35, rulers=0.2), str(view))
+    return Drawing(photograph(rng, canvas, light=0.35, rulers=0.2), str(view), canvas.regions)
 
 
 def _hairs(canvas: Canvas, rng: np.random.Generator, skin: Color) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import runpy
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -204,3 +205,32 @@ def _tower_features(folder: Path) -> np.ndarray:
             pixels = processor(images=images, return_tensors="pt")
             features.append(model.vision_model.eval()(**pixels).pooler_output.flatten(1).numpy())
     return np.concatenate(features)
+
+
+def test_regions_say_where_each_sign_was_drawn(round_of_phantoms):
+    for row in round_of_phantoms:
+        assert set(row.regions) == set(row.hpo_ids) and all(row.regions.values()), row.hpo_ids
+        for boxes in row.regions.values():
+            assert all(0 <= x0 < x1 <= SIZE and 0 <= y0 < y1 <= SIZE for x0, y0, x1, y1 in boxes)
+
+
+@pytest.mark.parametrize("hpo_id", ["HP:0000995", "HP:0033655", "HP:0100309", "HP:0000567"])
+def test_a_region_is_where_the_image_changes(hpo_id):
+    """The same drawing without its sign differs inside the region, and hardly outside, where the sign is drawn last."""
+    scene = next(scene for scene in SCENES if scene.name == PHANTOM_TERMS[hpo_id])
+    canvases = []
+    for shown in (frozenset({hpo_id}), frozenset()):
+        with pytest.MonkeyPatch.context() as patch:
+            module = sys.modules[scene.draw.__module__]
+            finish = "photograph" if hasattr(module, "photograph") else "radiograph"
+            patch.setattr(module, finish, lambda rng, canvas, **_: canvas.finished())
+            for detail in ("_bones", "_hairs", "_aperture", "_disc", "_vessels", "_heart"):
+                patch.setattr(module, detail, lambda *_, **__: None, raising=False)
+            canvases.append(scene.draw(np.random.default_rng(4), shown, 128))
+    shown, plain = (np.asarray(drawing.image, dtype=int) for drawing in canvases)
+    inside = np.zeros((128, 128), dtype=bool)
+    for x0, y0, x1, y1 in canvases[0].regions[hpo_id]:
+        inside[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))] = True
+    changed = np.abs(shown - plain).max(axis=2) > 60
+    assert changed[inside].mean() > 0.1  # a crescent fills little of its box
+    assert changed[~inside].mean() < 0.02
