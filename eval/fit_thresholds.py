@@ -54,6 +54,9 @@ def fit_thresholds(
     if not any(findings):
         raise DataError(f"{data} must have the column `findings`, as `phenolip extract` makes it; it has none.")
     keys = common_categories(findings, ontology, min_positive)
+    none_fits = DataError(f"No category of {data} is shown by at least {min_positive} images and missing in others.")
+    if not keys:
+        raise none_fits
     labels = finding_labels(findings, keys, ontology)
     pairs = EvaluationPairs.from_dataset(dataset, ontology, candidates={})
     find_contamination(encoder.name, pairs.sha256)  # warns
@@ -85,6 +88,6 @@ def fit_thresholds(
             )
         )
     if not entries:
-        raise DataError(f"No category of {data} is shown by at least {min_positive} images and missing in others.")
+        raise none_fits
     fitted_on = {"data": str(data), "split": split, "data_revision": data_revision(dataset), "num_rows": len(dataset)}
     return FindingThresholds(tuple(entries), fitted_on, encoder.describe()["weights_sha256"])

@@ -17,6 +17,7 @@ from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.ontology import load_ontology
 from phenolip.ontology.build_knowledge import build_knowledge_book
 from phenolip.ontology.held_out_terms import HeldOutTerms
+from phenolip.ontology.knowledge_book import SOURCES
 
 ROOT, EYE, CATARACT, NUCLEAR, DRUSEN, EAR = (
     "HP:0000118", "HP:9000478", "HP:9000518", "HP:9100018", "HP:9011510", "HP:9000598",
@@ -130,6 +131,17 @@ def test_explanations_find_what_names_do_not(hpo, data, tmp_path):
     assert {entry["hpo_id"]: entry["explanation"] for entry in found["terms"]}[DRUSEN].startswith("Yellow spots")
     assert "Whitelens" in (tmp_path / "report.md").read_text()
     assert (tmp_path / "per_query.parquet").is_file()
+
+
+@pytest.mark.parametrize("sources", [(), SOURCES])
+def test_explanations_come_from_the_release_where_the_model_has_none(hpo, data, terms, tmp_path, sources):
+    """`knowledge: none` leaves a book of bare names beside the model; one with explanations is used as it is."""
+    encoder = WordEncoder()
+    encoder.knowledge = build_knowledge_book(terms.ontology, {DRUSEN: "yellow from the overlay"}, sources=sources)
+    found = evaluate(encoder, "unseen", data, tmp_path, candidates=data.parent / "held_out.json", hpo=hpo).results
+    told = {entry["hpo_id"]: entry["explanation"] for entry in found["terms"]}
+    assert told[DRUSEN].startswith("Yellow from the overlay" if sources else "Yellow spots below the retina")
+    assert found["metrics"]["unseen_top1_explanation"]["value"] == 1
 
 
 @pytest.mark.parametrize(
