@@ -139,11 +139,21 @@ def shrink_image(data: bytes, max_side: int) -> tuple[bytes, bool]:
 
 def thumbnail_uri(image: Image.Image, max_side: int) -> str:
     """A small copy of a picture as an address that holds it, for pages that load nothing."""
+    return jpeg_uri(encode_thumbnail(image, max_side))
+
+
+def encode_thumbnail(image: Image.Image, max_side: int) -> bytes:
+    """A small copy of a picture as a JPEG file."""
     copy = image.copy()
     copy.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
     encoded = io.BytesIO()
     copy.save(encoded, "JPEG", quality=82)
-    return f"data:image/jpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}"
+    return encoded.getvalue()
+
+
+def jpeg_uri(data: bytes) -> str:
+    """A JPEG file as an address that holds it."""
+    return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
 
 
 def _open(data: bytes, name: str, max_pixels: int) -> Image.Image:

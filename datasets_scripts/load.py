@@ -10,7 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -18,7 +18,7 @@ import datasets
 from tqdm.auto import tqdm
 
 from phenolip.datasets_scripts.features import LOADED_PAIRS
-from phenolip.datasets_scripts.sources import Labels, RawRow, Source, open_source
+from phenolip.datasets_scripts.sources import ORIGIN_COLUMNS, Labels, RawRow, Source, open_source
 from phenolip.datasets_scripts.tables import write_lines
 from phenolip.exceptions import DataError, UnknownTermError
 from phenolip.images import read_image, verify_image
@@ -66,6 +66,7 @@ class _Checked:
     sha256: str = ""
     group_id: str = ""
     findings: tuple[dict[str, str | None], ...] = ()
+    origin: dict[str, str] = field(default_factory=dict)
     num_labels_dropped: int = 0
     reason: str | None = None
     detail: str | None = None
@@ -121,8 +122,12 @@ def load_pairs_with_report(
     max_bad_fraction: float = 0.01,
     bad_rows_path: str | Path | None = None,
     name_phenotypes: NamePhenotypes | None = None,
+    keep_origin: bool = False,
 ) -> tuple[datasets.Dataset, LoadReport]:
-    """``load_pairs``, and the counts that a card or manifest states."""
+    """``load_pairs``, and the counts that a card or manifest states.
+
+    With ``keep_origin`` those of ``ORIGIN_COLUMNS`` that any row fills are columns too, as texts.
+    """
     if not 0 <= max_bad_fraction <= 1:
         raise DataError(f"`max_bad_fraction` must be between 0 and 1, got {max_bad_fraction}.")
     source = open_source(data, split)
@@ -153,7 +158,7 @@ def load_pairs_with_report(
             report.num_labels_dropped,
             report.hpo_release,
         )
-    return _assemble(checked, source.images, kept), report
+    return _assemble(checked, source.images, kept, ORIGIN_COLUMNS if keep_origin else ()), report
 
 
 def _labelled(row: RawRow, name_phenotypes: NamePhenotypes) -> RawRow:
@@ -216,6 +221,7 @@ def _check_row(
         sha256=hashlib.sha256(data).hexdigest(),
         group_id=row.group_id,
         findings=_current_findings(row, ontology),
+        origin=row.origin,
         num_labels_dropped=num_dropped,
     )
 
@@ -279,11 +285,15 @@ def _handle_bad_rows(
     logger.warning("%s: %d of %d rows are bad and left out (%s)%s.", name, len(bad), len(checked), counts, listed)
 
 
-def _assemble(checked: list[_Checked], images: datasets.Dataset, kept: list[int]) -> datasets.Dataset:
-    columns = [column for column in LOADED_PAIRS if column != "image"]
-    texts = datasets.Dataset.from_dict(
-        {column: [getattr(row, column) for row in checked] for column in columns},
-        features=datasets.Features({column: LOADED_PAIRS[column] for column in columns}),
-    )
+def _assemble(
+    checked: list[_Checked], images: datasets.Dataset, kept: list[int], origin: Iterable[str]
+) -> datasets.Dataset:
+    features = {column: LOADED_PAIRS[column] for column in LOADED_PAIRS if column != "image"}
+    values = {column: [getattr(row, column) for row in checked] for column in features}
+    for column in origin:
+        texts = [row.origin.get(column) for row in checked]
+        if any(texts):
+            features[column], values[column] = datasets.Value("string"), texts
+    texts = datasets.Dataset.from_dict(values, features=datasets.Features(features))
     pairs = datasets.concatenate_datasets([images, texts], axis=1)
     return pairs if len(kept) == len(checked) else pairs.select(kept)

@@ -10,7 +10,7 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -31,6 +31,8 @@ _ID_COLUMNS = ("row_id", "source", "__key__", "subfigure_id", "figure_id")
 #: What rows may come from, the widest first: an article holds its patients, a patient has cases, a case has studies.
 #: ``group_id`` stands before all, as the column in which prepared data says what was decided.
 GROUP_COLUMNS = ("group_id", "pmcid", "article_id", "patient_id", "case_id", "study_id")
+#: What says under which terms a row may be used, and where it is from.
+ORIGIN_COLUMNS = ("license", "license_url", "license_text", "attribution", "source", "url", "doi")
 _LABEL_COLUMNS = ("hpo_ids", "phenotypes", "full_matches", "split")
 _EXAMPLE = '{"file_name": "images/1.png", "caption": "...", "hpo_ids": ["HP:0001166"]}'
 _MAX_LITERAL_CHARS = 100_000
@@ -53,6 +55,7 @@ class RawRow:
             fills; empty where it fills none.
         findings: What its text says of single findings, as ``phenolip extract`` writes them: the texts (or None) of
             ``FINDING_FIELDS``.
+        origin: The texts of those of ``ORIGIN_COLUMNS`` that the row fills.
     """
 
     row_id: str | None
@@ -61,6 +64,7 @@ class RawRow:
     problem: str | None = None
     group_id: str = ""
     findings: tuple[dict[str, str | None], ...] = ()
+    origin: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -272,7 +276,8 @@ def _from_dataset(dataset: datasets.Dataset, name: str) -> Source:
         columns += texts.features["json"]
     if _first(_CAPTION_COLUMNS, columns) is None:
         raise DataError(f"Data {name} must have a column `caption`, got {', '.join(dataset.column_names)}.")
-    wanted = {*_CAPTION_COLUMNS, *_ID_COLUMNS, *GROUP_COLUMNS, *_LABEL_COLUMNS, "findings", "json"}
+    wanted = {*_CAPTION_COLUMNS, *_ID_COLUMNS, *GROUP_COLUMNS, *ORIGIN_COLUMNS}
+    wanted |= {*_LABEL_COLUMNS, "findings", "json"}
     texts = texts.select_columns([column for column in texts.column_names if column in wanted])
     records = ({**(record.get("json") or {}), **record} for record in texts)
     rows = [_raw_row(record, _first_value(record, _ID_COLUMNS)) for record in records]
@@ -311,18 +316,19 @@ def _raw_row(record: Mapping[str, Any], row_id: Any, problem: str | None = None)
     caption = caption if isinstance(caption, str) else ""
     row_id = None if row_id is None else str(row_id)  # numbers, where a table holds them
     group_id = _group_id(record)
+    origin = {name: text for name in ORIGIN_COLUMNS if (text := _cell_text(record.get(name)))}
     said = [text for finding in findings for text in finding.values() if text]
-    if not all(_is_unicode(text) for text in (caption, row_id or "", group_id, *said)):
+    if not all(_is_unicode(text) for text in (caption, row_id or "", group_id, *origin.values(), *said)):
         return RawRow(None, "", (), "text is not valid Unicode")
-    return RawRow(row_id, caption, labels, problem, group_id, findings)
+    return RawRow(row_id, caption, labels, problem, group_id, findings, origin)
 
 
 def _group_id(record: Mapping[str, Any]) -> str:
     """The widest group that the row names: a finer one would let two studies of one patient be split."""
-    return next((name for column in GROUP_COLUMNS if (name := _group_name(record.get(column)))), "")
+    return next((name for column in GROUP_COLUMNS if (name := _cell_text(record.get(column)))), "")
 
 
-def _group_name(value: Any) -> str:
+def _cell_text(value: Any) -> str:
     """A name or number as text; empty for an empty cell, which is None, blank or NaN. 0 is a number like any other."""
     if value is None or value != value:
         return ""
