@@ -13,6 +13,8 @@ import yaml
 from phenolip.exceptions import ConfigurationError
 
 FOLDER = Path(__file__).parent
+EPSILON = 1e-9
+Outcome = tuple[str, bool, list[str]]  # of a check: what was asked, whether all agrees, details
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 
 from phenolip.cli import main
-from phenolip.eval.published import checks
+from phenolip.eval.published import arithmetic, claims
+from phenolip.eval.published.arithmetic import can_be_share, positive_share
 from phenolip.eval.published.beside import read_results, set_beside
-from phenolip.eval.published.checks import CHECKS, can_be_share, positive_share, run_checks
+from phenolip.eval.published.checks import CHECKS, run_checks
 from phenolip.eval.published.tables import list_published, load_published
 from phenolip.exceptions import ConfigurationError, DataError
 
@@ -103,9 +104,11 @@ def test_positive_share_holds_every_real_classifier():
 def test_a_changed_number_is_found():
     table = load_published("phenolip_zero_shot")
     wrong = replace(table, rows=table.rows | {"CoCa": (*table.rows["CoCa"][:-1], 14.97)})
-    assert not checks.mean(wrong, "average", list(table.columns[:-1]))[1]
+    assert not claims.mean(wrong, "average", list(table.columns[:-1]))[1]
     falling = replace(table, rows=table.rows | {"CoCa": (9.0, 8.0, *table.rows["CoCa"][2:])})
-    assert any(line.startswith("CoCa") for line in checks.ordered(falling, ["dermatology", "pathology"], "a test")[2])
+    assert any(
+        line.startswith("CoCa") for line in arithmetic.ordered(falling, ["dermatology", "pathology"], "a test")[2]
+    )
 
 
 def test_every_kind_of_check_is_used():
