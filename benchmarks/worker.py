@@ -70,9 +70,14 @@ def serve(build: Callable[[dict[str, Any]], tuple[dict[str, Any], dict[str, Call
             "seconds": time.perf_counter() - began,
             "processor_seconds": time.process_time() - began_processor,
             "loss": loss,
-            "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * SCALE / 2**20,
+            "peak_mb": peak_mb(),
         }
         print(json.dumps(answer), file=answers, flush=True)
+
+
+def peak_mb() -> float:
+    """Most memory that this process has had resident so far, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * SCALE / 2**20
 
 
 def alternate(
