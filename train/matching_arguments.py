@@ -24,6 +24,14 @@ class MatchingArguments:
     knowledge_file: str | None = setting(
         None, help="JSON or YAML, name or HPO id -> explanation: all of `knowledge: flat`, comes first in `hpo`."
     )
+    slot_dropout: float = setting(
+        0.0,
+        help="Chance that the severity, the location and the explanation of a finding's text are each left out, drawn "
+        "anew in every epoch; targets and teacher keep the whole text. Needs entity.",
+    )
+    synonym_probability: float = setting(
+        0.0, help="Chance that a finding's text has an exact synonym of the name, drawn likewise. Needs entity."
+    )
     max_findings: int = setting(8, help="Most findings of an image that become texts.")
     contrastive_weight: float = setting(1.0, help="Of L_m, image against texts by softmax; 0 leaves it out.")
     matching_weight: float = setting(0.0, help="Of image-text matching with the target matrix; 0 leaves it out.")
@@ -73,6 +81,10 @@ class MatchingArguments:
             self.text_unit,
         )
         require(not entity or not self.local_weight, "local_weight", "0 for `text_unit: entity`", self.local_weight)
+        for name in ("slot_dropout", "synonym_probability"):
+            chance = getattr(self, name)
+            require(0 <= chance <= 1, name, "from 0 to 1", chance)
+            require(entity or not chance, name, "0 where `text_unit` is report", chance)
         file = self.knowledge_file
         require(self.knowledge != "flat" or bool(file), "knowledge_file", "given for `knowledge: flat`", file)
         require(self.knowledge != "none" or not file, "knowledge_file", "left out for `knowledge: none`", file)
@@ -98,6 +110,12 @@ LATER_SETTINGS = {
     **{entry.name: entry.default for entry in fields(MatchingArguments)},
     "grayscale": False,
     "patch_dropout": 0.0,
+    "init_from": None,
+    "lora_rank": 0,
+    "lora_alpha": 16.0,
+    "lora_dropout": 0.0,
+    "lora_targets": ["attention"],
+    "use_dora": False,
     "contrastive": "softmax",
     "tiled_from": TILED_FROM,
     **LATER_FIXED_SETTINGS,

@@ -11,13 +11,13 @@ from phenolip.train.arguments import RunArguments
 def build_optimizer(objective: nn.Module, run: RunArguments) -> torch.optim.Optimizer:
     """AdamW or SGD with two learning rates (pretrained tower, new layers) and no decay on biases, norms and scales.
 
-    A parameter belongs to a pretrained tower when ".tower." or ".backbone." is in its name; a group keeps its peak
-    learning rate under "peak".
+    A parameter belongs to a pretrained tower when ".tower." or ".backbone." is in its name and it is no adapter's
+    ("lora_"); a group keeps its peak learning rate under "peak".
     """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in objective.named_parameters():
         if parameter.requires_grad:
-            is_pretrained = ".tower." in name or ".backbone." in name
+            is_pretrained = (".tower." in name or ".backbone." in name) and "lora_" not in name
             groups.setdefault((is_pretrained, parameter.ndim >= 2), []).append(parameter)
     settings = [
         {

@@ -7,6 +7,7 @@ import logging
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,12 +27,13 @@ from phenolip.ontology.name_search import NameSearch
 from phenolip.ontology.reader import load_ontology
 from phenolip.processing_phenolip import PhenoLIPProcessor
 from phenolip.provenance import content_hash, write_json
+from phenolip.train.adapters import add_adapters, merged, save_adapter
 from phenolip.train.arguments import RunArguments, parse, require
 from phenolip.train.build_matching import build_similarity, build_text_matching, build_weighted_matching
 from phenolip.train.data import EpochPlan, ImageTextPairs
 from phenolip.train.distillation import CAPTION_FORMS, NAME_FORMS
 from phenolip.train.entry import run_entry_point, write_run_record
-from phenolip.train.finding_texts import build_finding_rows, finding_writer, load_book
+from phenolip.train.finding_texts import build_finding_rows, finding_rewriter, finding_writer, load_book
 from phenolip.train.findings import FindingRows
 from phenolip.train.image_features import CachedViews, cached_image_features
 from phenolip.train.local_matching import LocalMatching
@@ -41,6 +43,7 @@ from phenolip.train.objective_stage2 import ImageTextObjective
 from phenolip.train.pair_inputs import PairInputs, build_pair_inputs
 from phenolip.train.patch_dropout import drop_patches
 from phenolip.train.row_orders import BalancedOrder, LengthGroupedOrder, RowOrder, SiblingOrder
+from phenolip.train.saved_model import load_saved, saved_image_size, with_earlier_rows
 from phenolip.train.stage2_arguments import DataArguments, LossArguments, ModelArguments
 from phenolip.train.target_histogram import target_histogram
 from phenolip.train.targets.caption_fit import CaptionFit
@@ -56,6 +59,9 @@ from phenolip.train.towers import (
     reset_weights,
 )
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+
 logger = logging.getLogger(__name__)
 
 MODEL_CARD = Path(__file__).resolve().parent.parent / "model_card.md"
@@ -68,6 +74,8 @@ def main(argv: list[str] | None = None) -> None:
     kinds = (ModelArguments, DataArguments, LossArguments, RunArguments)
     model_args, data_args, loss_args, run = parse(kinds, argv, description=__doc__)
     _check_together(model_args, data_args, loss_args, run)
+    if model_args.image_size is None:
+        model_args.image_size = saved_image_size(model_args.init_from)
     accelerator = build_accelerator(run)
     output_dir = Path(run.output_dir)
     ontology = load_ontology(data_args.hpo)
@@ -80,11 +88,13 @@ def main(argv: list[str] | None = None) -> None:
         )
     targets = _build_targets(rows, ontology, loss_args) if loss_args.needs_targets else None
     model, processor = _build_model(model_args, loss_args, accelerator.device)
+    adapted = _build_adapters(model, model_args) if model_args.lora_rank else None
     book = load_book(ontology, loss_args) if loss_args.text_unit == "entity" else None
-    findings = None
+    findings = rewrite = None
     if book is not None:
-        write = finding_writer(book, loss_args, processor.tokenizer, processor.tokenizer.model_max_length)
-        findings = build_finding_rows(rows, write, loss_args)
+        of_book = (book, loss_args, processor.tokenizer, processor.tokenizer.model_max_length)
+        findings = build_finding_rows(rows, finding_writer(*of_book), loss_args)
+        rewrite = finding_rewriter(*of_book, seed=run.seed)
     cache_dir = Path(data_args.feature_cache or output_dir / "features")
     with accelerator.main_process_first():
         inputs = build_pair_inputs(
@@ -102,6 +112,7 @@ def main(argv: list[str] | None = None) -> None:
             cache_dir=cache_dir,
             findings=findings,
             target_path=(loss_args.ssm_model or loss_args.knowledge_encoder) if loss_args.targets == "ssm" else None,
+            rewrite=rewrite,
         )
         samples = _build_samples(rows, model, processor, model_args, data_args, run.seed, accelerator, cache_dir)
     objective = _build_objective(
@@ -133,9 +144,13 @@ def main(argv: list[str] | None = None) -> None:
     loop = TrainingLoop(objective, samples, inputs.collate, plan, run, accelerator, identity)
     trained = loop.fit().model
     if accelerator.is_main_process:
+        if adapted is not None:
+            trained.clamp_logit_scale()
+            save_adapter(adapted, output_dir / "adapter")
+            trained = merged(adapted)
         _save_model(trained, processor, output_dir)
         write_run_record(output_dir, "stage2", {**settings, **asdict(run)}, ontology, data, num_steps=loop.num_steps)
-        _write_training_index(output_dir, rows, ontology)
+        _write_training_index(output_dir, rows, ontology, model_args.init_from)
         if book is not None:
             write_knowledge(book, output_dir)
 
@@ -153,6 +168,9 @@ def _check_together(model: ModelArguments, data: DataArguments, loss: LossArgume
     )
     path = loss.knowledge_encoder
     require(bool(path) or not model.init_from_teacher, "knowledge_encoder", "given for `init_from_teacher`", path)
+    for name in ("slot_dropout", "synonym_probability"):
+        chance = getattr(loss, name)
+        require(not (chance and model.freeze_text), name, "0 where `freeze_text` is given", chance)
     is_cached = bool(model.cached_views or model.freeze_text)
     require(
         not (loss.local_weight and is_cached),
@@ -237,6 +255,11 @@ def _build_samples(
 def _build_model(
     arguments: ModelArguments, loss: LossArguments, device: torch.device
 ) -> tuple[PhenoLIPModel, PhenoLIPProcessor]:
+    if arguments.init_from is not None:
+        size = arguments.inference_image_size or arguments.image_size
+        model, processor = load_saved(arguments.init_from, image_size=size, max_length=arguments.max_length)
+        _prepare_for_training(model.to(device), arguments)
+        return model, processor
     model, processor = build_preset(
         arguments.preset,
         text_path=loss.knowledge_encoder if arguments.init_from_teacher else arguments.text_path,
@@ -251,6 +274,18 @@ def _build_model(
     )
     _prepare_for_training(model.to(device), arguments)
     return model, processor
+
+
+def _build_adapters(model: PhenoLIPModel, arguments: ModelArguments) -> "PeftModel":
+    return add_adapters(
+        model,
+        arguments.init_from,
+        rank=arguments.lora_rank,
+        alpha=arguments.lora_alpha,
+        dropout=arguments.lora_dropout,
+        targets=tuple(arguments.lora_targets),
+        use_dora=arguments.use_dora,
+    )
 
 
 def _build_objective(
@@ -342,9 +377,10 @@ def _prepare_for_training(model: PhenoLIPModel, arguments: ModelArguments) -> No
         model.activation_checkpointing_enable()
 
 
-def _write_training_index(output_dir: Path, rows: Dataset, ontology: PhenotypeOntology) -> None:
+def _write_training_index(output_dir: Path, rows: Dataset, ontology: PhenotypeOntology, init_from: str | None) -> None:
     """training_index.parquet, by which an evaluation notices images and phenotypes it was trained on, and how often
-    each phenotype was, and phenotypes.json. Captions stay out: they may be nobody else's to read."""
+    each phenotype was, and phenotypes.json. Captions stay out: they may be nobody else's to read. The rows of the
+    model that this one began as come along in the index, and its phenotypes stay out of the other."""
     search = NameSearch(ontology)
     ids = [{finding["hpo_id"] for finding in findings if finding["hpo_id"]} for findings in rows["findings"]]
     mentioned = [sorted(own.union(search.find(text))) for own, text in zip(ids, rows["caption"], strict=True)]
@@ -359,6 +395,7 @@ def _write_training_index(output_dir: Path, rows: Dataset, ontology: PhenotypeOn
             "phash": pa.array(perceptual_hashes(rows), pa.uint64()),
         }
     )
+    index = with_earlier_rows(index, init_from)
     pq.write_table(index, output_dir / "training_index.parquet")
     phenotypes = [{"hpo_id": hpo_id, "name": ontology[hpo_id].name} for hpo_id in distinct_labels(rows["hpo_ids"])]
     write_json(output_dir / "phenotypes.json", phenotypes)

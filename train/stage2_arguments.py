@@ -1,6 +1,6 @@
 """Settings of Stage 2: the model, the data, the losses."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from phenolip.exceptions import ConfigurationError, near_matches
@@ -11,6 +11,12 @@ from phenolip.train.matching_arguments import MatchingArguments
 
 TEXT_FORMS = frozenset({"contrastive", "cosine"})  # of those that look at captions, the ones that findings can replace
 
+#: Settings of a model that is built; one that is loaded brings its own.
+BUILT_BY_PRESET = (
+    *("text_path", "vision_path", "projection_dim", "text_projection", "vision_projection", "vision_dropout"),
+    *("text_layers", "init_from_teacher", "random_vision"),
+)
+
 
 @dataclass
 class ModelArguments:
@@ -19,6 +25,11 @@ class ModelArguments:
     preset: Literal["mini", "base"] = setting("mini", help="Towers, pooling and width.")
     text_path: str | None = setting(None, help="Hub id or folder of the text tower instead of the preset's.")
     vision_path: str | None = setting(None, help="Hub id or folder of the vision tower instead of the preset's.")
+    init_from: str | None = setting(
+        None,
+        help="Folder or Hub id of a PhenoLIP model to go on from, projections and temperature included, instead of a "
+        "preset's towers and new projections.",
+    )
     projection_dim: int | None = setting(None, help="Width of the shared space; by default the preset's.")
     text_projection: Literal["linear", "mlp", "residual"] | None = setting(
         None,
@@ -29,7 +40,9 @@ class ModelArguments:
         None, help="From image features to the shared space; by default the preset's."
     )
     vision_dropout: float = setting(0.0, help="Share of the pooled image features dropped before the projection.")
-    image_size: int = setting(224, help="Side of the square input in pixels.")
+    image_size: int | None = setting(
+        None, help="Side of the square input in pixels; by default that of `init_from`, else 224."
+    )
     inference_image_size: int | None = setting(
         None,
         help="That of the saved model's processor, by default the same; a larger one evens out that random crops show "
@@ -50,8 +63,25 @@ class ModelArguments:
         0.0, help="Share of an image's patches that a vision transformer does not see in training (FLIP)."
     )
     gradient_checkpointing: bool = setting(False, help="Less memory, about a third more time.")
+    lora_rank: int = setting(
+        0,
+        help="Rank of adapters in the towers (LoRA); above 0 they, the projections and the temperature train alone. "
+        "Written to `output_dir`/adapter, and merged into the model. They learn at `head_learning_rate`.",
+    )
+    lora_alpha: float = setting(16.0, help="An adapter's correction counts `lora_alpha` / `lora_rank`.")
+    lora_dropout: float = setting(0.0, help="Share of an adapter's inputs dropped in training.")
+    lora_targets: list[str] = setting(
+        ["attention"],
+        help="Layers with adapters: attention = queries and values (1 x 1 convolutions of a convolutional tower); "
+        "linear = all linear layers and 1 x 1 convolutions; or ends of names, such as `query`.",
+    )
+    use_dora: bool = setting(False, help="Adapters of direction, lengths of columns beside them (DoRA).")
 
     def __post_init__(self) -> None:
+        if self.image_size is None and self.init_from is None:
+            self.image_size = 224
+        self._check_start()
+        self._check_adapters()
         require(self.chunk_size > 0, "chunk_size", "above 0", self.chunk_size)
         for name in ("image_size", "inference_image_size"):
             size = getattr(self, name)
@@ -64,6 +94,25 @@ class ModelArguments:
             "0 where `cached_views` is given",
             self.vision_blocks,
         )
+
+    def _check_start(self) -> None:
+        if self.init_from is None:
+            return
+        for entry in fields(self):  # what the saved model has decided
+            if entry.name in BUILT_BY_PRESET:
+                value = getattr(self, entry.name)
+                require(value == entry.default, entry.name, "left out where `init_from` is given", value)
+
+    def _check_adapters(self) -> None:
+        require(self.lora_rank >= 0, "lora_rank", "0 or above", self.lora_rank)
+        require(self.lora_alpha > 0, "lora_alpha", "above 0", self.lora_alpha)
+        require(0 <= self.lora_dropout < 1, "lora_dropout", "at least 0 and below 1", self.lora_dropout)
+        if not self.lora_rank:
+            require(not self.use_dora, "lora_rank", "above 0 where `use_dora` is true", self.lora_rank)
+            return
+        require(self.init_from is not None, "init_from", "given where `lora_rank` is above 0", self.init_from)
+        require(self.freeze_batch_norm, "freeze_batch_norm", "true where `lora_rank` is above 0", False)
+        require(bool(self.lora_targets), "lora_targets", "one layer or more", self.lora_targets)
 
 
 @dataclass
