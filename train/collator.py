@@ -42,7 +42,8 @@ class PairCollator:
         captions: Caption of every row, tokenised here; None where `columns` holds caption_pooled.
         tokenize: Tokeniser of the captions.
         constants: Tensors that go into every batch as they are, such as name_pooled (C, D).
-        slots: Row numbers -> entries of the texts of findings; None where captions are trained on.
+        slots: Row numbers and, where texts change with it, epochs -> entries of the texts of findings; None where
+            captions are trained on.
 
     Samples of `ImageTextPairs` give pixels (n, 3, S, S), those of `CachedViews` image_pooled (n, D).
     """
@@ -55,23 +56,24 @@ class PairCollator:
         captions: list[str] | None = None,
         tokenize: TextTokenizer | None = None,
         constants: dict[str, torch.Tensor] | None = None,
-        slots: Callable[[list[int]], dict[str, torch.Tensor]] | None = None,
+        slots: Callable[..., dict[str, torch.Tensor]] | None = None,
     ) -> None:
         self.slots = slots
         self.columns, self.targets, self.captions = columns, targets, captions
         self.tokenize, self.constants = tokenize, constants or {}
 
     def __call__(self, samples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        return {**_images(samples), **self.without_images([sample["row"] for sample in samples])}
+        epochs = [sample["epoch"] for sample in samples] if "epoch" in samples[0] else None
+        return {**_images(samples), **self.without_images([sample["row"] for sample in samples], epochs)}
 
-    def without_images(self, rows: list[int]) -> dict[str, torch.Tensor]:
-        """All entries of some rows but their images."""
+    def without_images(self, rows: list[int], epochs: list[int] | None = None) -> dict[str, torch.Tensor]:
+        """All entries of some rows but their images; without `epochs` the texts of findings are whole."""
         batch = dict(self.constants)
         batch |= {name: torch.from_numpy(np.asarray(column[rows])) for name, column in self.columns.items()}
         if self.targets is not None:
             batch |= self.targets(rows)
         if self.slots is not None:
-            batch |= self.slots(rows)
+            batch |= self.slots(rows, epochs)
         if self.captions is not None:
             tokens = self.tokenize([self.captions[row] for row in rows])
             batch |= {f"caption_{name}": tensor for name, tensor in tokens.items()}

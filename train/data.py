@@ -121,7 +121,7 @@ class _Batches:
 
 
 class ImageTextPairs:
-    """Stage 2 samples: an augmented uint8 image, its caption and row numbers.
+    """Stage 2 samples: an augmented uint8 image, its row number and the epoch.
 
     Args:
         rows: Table from `load_pairs`.
@@ -161,7 +161,7 @@ class ImageTextPairs:
         if self.grayscale:
             image = image.convert("L").convert("RGB")
         image_size = self.first_image_size if epoch < self.num_first_epochs else self.image_size
-        return {"row": row, "image": self.augment(image, rng, image_size)}
+        return {"row": row, "epoch": epoch, "image": self.augment(image, rng, image_size)}
 
     def augment(self, image: Image.Image, rng: np.random.Generator, image_size: int) -> np.ndarray:
         """Random crop of the frame, resized to a square, with brightness and contrast changed: (S, S, 3) uint8."""

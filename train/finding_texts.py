@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
+import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
@@ -16,6 +17,8 @@ from phenolip.train.findings import Finding, FindingRows, number_findings
 from phenolip.train.matching_arguments import MatchingArguments
 
 logger = logging.getLogger(__name__)
+
+Rewrite = Callable[[Finding, int, int, int], str]  # finding, epoch, row, slot -> its text
 
 
 def load_book(ontology: PhenotypeOntology, arguments: MatchingArguments) -> KnowledgeBook:
@@ -37,22 +40,51 @@ def finding_writer(
         max_length: Longest text in tokens; the explanation is cut, never what stands before it.
     """
 
+    prompt = _prompt_of(book, tokenizer, max_length)
+
     @cache
     def text_of(category: str, hpo_id: str | None, severity: str | None, location: str | None) -> str:
-        return book.prompt(
-            category,
-            hpo_id=hpo_id,
-            severity=severity,
-            location=location,
-            max_tokens=max_length,
-            count_tokens=lambda text: len(tokenizer(text)["input_ids"]),
+        return prompt(category, hpo_id=hpo_id, severity=severity, location=location)
+
+    return lambda finding: text_of(**_said(finding, arguments))
+
+
+def finding_rewriter(
+    book: KnowledgeBook,
+    arguments: MatchingArguments,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    *,
+    seed: int,
+) -> Rewrite | None:
+    """A finding's text as one epoch has it: slots left out and names replaced by chance; None where nothing is.
+
+    A function of seed, epoch, row and slot alone, so that every process, worker and resumed run writes the same.
+    """
+    if not (arguments.slot_dropout or arguments.synonym_probability):
+        return None
+    prompt = _prompt_of(book, tokenizer, max_length)
+
+    def rewrite(finding: Finding, epoch: int, row: int, slot: int) -> str:
+        return prompt(
+            **_said(finding, arguments),
+            rng=np.random.default_rng([seed, epoch, row, slot + 1]),  # with 0 it would be the stream of the image
+            slot_dropout=arguments.slot_dropout,
+            synonym_probability=arguments.synonym_probability,
         )
 
-    def write(finding: Finding) -> str:
-        slots = (finding.get("severity"), finding.get("location")) if arguments.fine_grained else (None, None)
-        return text_of(finding["category"], finding.get("hpo_id"), *slots)
+    return rewrite
 
-    return write
+
+def _prompt_of(book: KnowledgeBook, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Callable[..., str]:
+    return partial(book.prompt, max_tokens=max_length, count_tokens=lambda text: len(tokenizer(text)["input_ids"]))
+
+
+def _said(finding: Finding, arguments: MatchingArguments) -> dict[str, str | None]:
+    """What the template takes of a finding."""
+    names = ("hpo_id", "severity", "location") if arguments.fine_grained else ("hpo_id",)
+    said = dict.fromkeys(("hpo_id", "severity", "location")) | {name: finding.get(name) for name in names}
+    return {"category": finding["category"], **said}
 
 
 def build_finding_rows(rows: Dataset, write: Callable[[Finding], str], arguments: MatchingArguments) -> FindingRows:

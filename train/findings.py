@@ -19,6 +19,7 @@ class FindingRows:
         text_ids, category_ids: (R, K) int64, of the present findings of each row in order; -1 in empty slots.
         absent_ids, uncertain_ids: (R, A) and (R, U) int64, categories that a row denies or doubts; -1 likewise.
         dropped: Findings left out, by reason.
+        sources: Of each text a finding that it was written of.
     """
 
     texts: list[str]
@@ -28,6 +29,7 @@ class FindingRows:
     absent_ids: np.ndarray
     uncertain_ids: np.ndarray
     dropped: dict[str, int] = field(default_factory=dict)
+    sources: list[Finding] = field(default_factory=list)
 
 
 def number_findings(
@@ -45,6 +47,7 @@ def number_findings(
     """
     texts: dict[str, int] = {}
     categories: dict[str, int] = {}
+    sources: dict[str, Finding] = {}
     present, absent, uncertain, dropped = [], [], [], Counter()
     for findings in rows:
         own: dict[str, int] = {}
@@ -63,6 +66,7 @@ def number_findings(
                 dropped[f"more than {max_findings} in a row"] += 1
             else:
                 own[text] = _number(categories, category_key(finding))
+                sources.setdefault(text, finding)
         present.append([(_number(texts, text), category) for text, category in own.items()])
         absent.append(list(sides["absent"]))
         uncertain.append(list(sides["uncertain"]))
@@ -74,6 +78,7 @@ def number_findings(
         _padded(absent),
         _padded(uncertain),
         dict(dropped),
+        [sources[text] for text in texts],
     )
 
 

@@ -16,7 +16,7 @@ from phenolip.train.teacher import module_fingerprint
 
 
 class CachedViews:
-    """Stage 2 samples of a frozen tower: one of the stored views of an image, and its row number.
+    """Stage 2 samples of a frozen tower: one of the stored views of an image, its row number and the epoch.
 
     The views of an image are its augmentations in the first `num_views` epochs of `pairs`; an epoch draws one of them.
 
@@ -34,7 +34,7 @@ class CachedViews:
     def __getitem__(self, key: Key) -> dict[str, Any]:
         epoch, row = key
         view = np.random.default_rng([self.seed, epoch, row]).integers(len(self.views))
-        return {"row": row, "image_pooled": np.array(self.views[view][row], dtype=np.float32)}
+        return {"row": row, "epoch": epoch, "image_pooled": np.array(self.views[view][row], dtype=np.float32)}
 
 
 def cached_image_features(

@@ -1,6 +1,6 @@
 """What a Stage 2 batch holds beside images: texts and names (tokens or cached features), teacher, targets."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from phenolip.modeling_phenolip import PhenoLIPModel
 from phenolip.train.collator import PairCollator, TextTokenizer
-from phenolip.train.findings import FindingRows
+from phenolip.train.findings import Finding, FindingRows
 from phenolip.train.targets.identity import duplicate_groups
 from phenolip.train.targets.phenotype_targets import PhenotypeTargets
 from phenolip.train.teacher import encode_texts, load_teacher, load_text_model, module_fingerprint
@@ -54,6 +54,7 @@ def build_pair_inputs(
     cache_dir: Path,
     findings: FindingRows | None = None,
     target_path: str | None = None,
+    rewrite: Callable[[Finding, int, int, int], str] | None = None,
 ) -> PairInputs:
     """Encodes once what stays the same over the run, and tokenises the rest.
 
@@ -72,6 +73,7 @@ def build_pair_inputs(
         cache_dir: Where the features of frozen encoders are kept.
         findings: Texts of each row in place of its caption; None trains on captions.
         target_path: Text model whose likeness of texts is a target, or None.
+        rewrite: Of `TextSlots`, for a text tower that is trained.
     """
     captions = list(rows["caption"])
     groups = duplicate_groups(captions, rows["sha256"], rows["group_id"])
@@ -112,7 +114,7 @@ def build_pair_inputs(
             constants=constants,
         )
     else:
-        slots = TextSlots(findings, features, tokenize=reads)
+        slots = TextSlots(findings, features, tokenize=reads, rewrite=rewrite)
         collate = PairCollator({"group_ids": groups}, targets=targets, constants=constants, slots=slots)
     return PairInputs(collate, knowledge_dim, fingerprint, features.get("target_embeds"), target_fingerprint)
 

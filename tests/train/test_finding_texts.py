@@ -2,12 +2,17 @@
 
 import json
 
+import numpy as np
 import pytest
+import torch
 
 from phenolip.ontology.knowledge_file import read_knowledge, write_knowledge
+from phenolip.ontology.text import is_held_out
 from phenolip.train.data import ImageTextPairs
-from phenolip.train.finding_texts import finding_writer, load_book
+from phenolip.train.finding_texts import finding_rewriter, finding_writer, load_book
+from phenolip.train.findings import number_findings
 from phenolip.train.matching_arguments import MatchingArguments
+from phenolip.train.text_slots import TextSlots
 
 from .conftest import tiny_tokenize
 
@@ -69,3 +74,57 @@ def test_grayscale_takes_the_colour_out(pair_rows):
     assert (image == image[:, :, :1]).all()
     colour = ImageTextPairs(pair_rows, **settings)[(0, 0)]["image"]
     assert not (colour == colour[:, :, :1]).all()
+
+
+@pytest.fixture
+def rewrite(ontology, tiny_model_dir):
+    """Function that makes a writer of changing texts."""
+
+    def make(seed=0, **switches):
+        arguments = MatchingArguments(text_unit="entity", knowledge="hpo", **switches)
+        book, tokenizer = load_book(ontology, arguments), tiny_tokenize(tiny_model_dir).tokenizer
+        return finding_rewriter(book, arguments, tokenizer, 200, seed=seed)
+
+    return make
+
+
+def test_each_part_goes_by_its_chance(rewrite):
+    assert rewrite() is None
+    drop = rewrite(fine_grained=True, slot_dropout=0.25)
+    texts = [drop(SQUARE, epoch, row, 0) for epoch in range(20) for row in range(20)]
+    shares = [np.mean([part in text for text in texts]) for part in ("mild", "left", "where Square shape is")]
+    assert np.allclose(shares, 0.75, atol=0.08) and all("Square shape" in text for text in texts)
+    assert rewrite(fine_grained=True, slot_dropout=1.0)(SQUARE, 0, 0, 0) == "Square shape"
+    assert "mild" not in rewrite(slot_dropout=0.01)(SQUARE, 0, 0, 0)  # without `fine_grained` it is never said
+
+
+def test_synonyms_are_exact_ones_that_no_test_asks_for(rewrite, ontology):
+    named = rewrite(slot_dropout=1.0, synonym_probability=0.5)
+    seen = {named(SQUARE, epoch, 3, 0) for epoch in range(200)}
+    exact = {one.text for one in ontology[SQUARE["hpo_id"]].synonyms if one.scope == "EXACT"}
+    usable = {text for text in exact if not is_held_out(SQUARE["hpo_id"], text)}
+    assert seen == usable | {"Square shape"} and len(seen) > 1
+
+
+def test_a_text_depends_on_seed_epoch_row_and_slot_alone(rewrite):
+    first, again, other = (rewrite(seed=seed, fine_grained=True, slot_dropout=0.5) for seed in (1, 1, 2))
+    keys = [(epoch, row, slot) for epoch in range(3) for row in range(3) for slot in range(3)]
+    texts = [first(SQUARE, *key) for key in keys]
+    assert texts == [again(SQUARE, *key) for key in reversed(keys)][::-1]
+    assert texts != [other(SQUARE, *key) for key in keys]
+    assert all(len(set(texts[start::step][:3])) > 1 for start, step in ((0, 9), (0, 1)))
+
+
+def test_slots_read_the_epochs_texts_and_keep_numbers_and_features(rewrite, tiny_model_dir):
+    findings = number_findings([[SQUARE, HATCHING], [], [SQUARE]], lambda one: str(one["severity"]), max_findings=2)
+    assert findings.sources == [SQUARE, HATCHING]
+    features = {"knowledge_embeds": np.float32([[1], [2]])}
+    seen, change = [], rewrite(fine_grained=True, slot_dropout=0.5)
+    read = tiny_tokenize(tiny_model_dir)
+    slots = TextSlots(findings, features, tokenize=lambda texts: seen.append(texts) or read(texts), rewrite=change)
+    whole, changed = slots([2, 0, 1]), slots([2, 0, 1], [4, 4, 5])
+    assert seen[0] == ["mild", "", "mild", "severe", "", ""]
+    expected = [change(SQUARE, 4, 2, 0), "", change(SQUARE, 4, 0, 0), change(HATCHING, 4, 0, 1), "", ""]
+    assert seen[1] == expected
+    for name in ("text_ids", "category_ids", "knowledge_embeds"):
+        assert torch.equal(whole[name], changed[name])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from transformers import AutoTokenizer, PreTrainedConfig
 
 from phenolip.exceptions import ConfigurationError
@@ -133,6 +134,8 @@ def test_the_papers_preset_says_what_the_paper_says():
         ("--contrastive_weight 0", "`contrastive_weight` must be above 0 where every other weight is 0, got 0.0"),
         ("--text_unit entity --local_weight 1", "`local_weight` must be 0 for `text_unit: entity`, got 1.0"),
         ("--local_weight -1", "`local_weight` must be 0 or above, got -1.0"),
+        ("--text_unit entity --slot_dropout 1.5", "`slot_dropout` must be from 0 to 1, got 1.5"),
+        ("--synonym_probability 0.2", "`synonym_probability` must be 0 where `text_unit` is report, got 0.2"),
         ("--max_findings 0", "`max_findings` must be 1 or above, got 0"),
         ("--matching_target_temperature 0", "`matching_target_temperature` must be above 0, got 0.0"),
         ("--momentum 1", "`momentum` must be at least 0 and below 1, got 1.0"),
@@ -158,6 +161,20 @@ def test_the_local_term_needs_towers_that_are_read_anew(train):
         ConfigurationError, match="`local_weight` must be 0 where `cached_views` or `freeze_text` is g"
     ):
         train("gloria", "--freeze_text true")
+
+
+def test_texts_that_change_by_chance_resume_to_the_bit(train, towers):
+    chances = "--slot_dropout 0.5 --synonym_probability 0.5 --fine_grained true --knowledge hpo"
+    settings = f"{chances} --knowledge_encoder {towers / 'text'} --freeze_text false --max_steps 5"
+    whole = load_file(train("medfilip_mini", settings) / "model.safetensors")
+    with pytest.raises(SystemExit):
+        train("medfilip_mini", f"{settings} --stop_after_steps 2 --overwrite true")
+    resumed = load_file(train("medfilip_mini", f"{settings} --resume true --num_workers 1") / "model.safetensors")
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
+    plain = load_file(train("medfilip_mini", settings[len(chances) :] + " --overwrite true") / "model.safetensors")
+    assert not all(torch.equal(tensor, plain[name]) for name, tensor in whole.items())
+    with pytest.raises(ConfigurationError, match="`slot_dropout` must be 0 where `freeze_text` is given, got 0.5"):
+        train("medfilip_mini", f"{settings} --freeze_text true")
 
 
 def test_rows_without_findings_are_refused(train, pairs, tmp_path):
