@@ -1,5 +1,6 @@
 """Gradient caching: the gradient of a large batch by micro-batches, dropout and all, and runs that use it."""
 
+import contextlib
 import json
 import os
 from types import SimpleNamespace
@@ -148,7 +149,8 @@ def test_stage1_by_caching(tiny_model_dir, ontology):
 
 
 @pytest.mark.slow
-def test_a_batch_of_512_with_dropout(build_objective, pair_collator, pair_samples):
+@pytest.mark.parametrize("tiled_from", [2, 2048])
+def test_a_batch_of_512_with_dropout(build_objective, pair_collator, pair_samples, tiled_from):
     rows = [row % 18 for row in range(512)]
     batch = pair_collator([pair_samples[(epoch, row)] for epoch, row in enumerate(rows)])
     batch["group_ids"] = torch.arange(512)[:, None].expand(512, 3)
@@ -156,8 +158,41 @@ def test_a_batch_of_512_with_dropout(build_objective, pair_collator, pair_sample
     results = []
     for compute in (by_caching, at_once):
         torch.manual_seed(7)
-        results.append(compute(build_objective(dropout=0.3).train(), parts))
+        results.append(compute(build_objective(dropout=0.3, tiled_from=tiled_from).train(), parts))
     assert_equal(*results)
+
+
+def test_gradients_are_exchanged_in_the_last_micro_batch_of_a_step_alone(build_objective, batch):
+    parts, waiting, passes = parts_of(batch, ROWS, 4), [], []
+
+    @contextlib.contextmanager
+    def no_sync(_):
+        waiting.append(True)
+        yield
+        waiting.pop()
+
+    accelerator = SimpleNamespace(
+        device=torch.device("cpu"),
+        num_processes=2,
+        no_sync=no_sync,
+        unwrap_model=lambda module: module,
+        backward=lambda loss: loss.backward(),
+    )
+    wrapped = CachedObjective(build_objective(distillation=ALL_FORMS).train())
+    wrapped.register_forward_pre_hook(
+        lambda module, _, given: passes.append((bool(waiting), given.get("reach_all", False))), with_kwargs=True
+    )
+    for synchronise in (False, True):  # two batches a step
+        cached_backward(wrapped, iter(parts * 2), len(parts), accelerator, synchronise=synchronise, divisor=2)
+    assert passes == [(True, False)] * 17 + [(False, True)]
+
+
+def test_every_trainable_weight_is_reached_where_gradients_are_exchanged(build_objective, batch):
+    wrapped = CachedObjective(build_objective(distillation=ALL_FORMS).train())
+    total = sum(tensor.sum() for tensor in wrapped(batch, reach_all=True).values())
+    of_weights = torch.autograd.grad(total, list(wrapped.parameters()))  # an error where one is not
+    by_name = dict(zip((name for name, _ in wrapped.named_parameters()), of_weights, strict=True))
+    assert not by_name["objective.model.logit_scale"].any()
 
 
 def test_a_run_of_micro_batches_resumes_to_the_bit(train, tmp_path):  # noqa: F811
@@ -234,6 +269,7 @@ def mean_over_processes(exchanged, bucket):
     return torch.distributed.all_reduce(mean, async_op=True).get_future().then(lambda done: done.value()[0])
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one_and_exchange_gradients_once(build_objective, batch, tmp_path):
     batch = {name: tensor[:12] if len(tensor) == ROWS else tensor for name, tensor in batch.items()}
     cases = [(build_objective(**settings).train(), batch) for settings in CASES.values()]

@@ -21,6 +21,7 @@ def train(build_objective, pair_samples, pair_collator):
         settings = {
             "output_dir": str(output_dir), "num_epochs": 2, "batch_size": 4, "learning_rate": 1e-3,
             "gradient_accumulation_steps": 2, "mixed_precision": "no", "save_steps": 2, "log_steps": 3,
+            "num_threads": 1,
         }  # fmt: skip
         arguments = RunArguments(**(settings | changes), num_workers=num_workers)
         accelerator = build_accelerator(arguments)
