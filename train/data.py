@@ -132,6 +132,8 @@ class ImageTextPairs:
         color_jitter: Largest relative change of brightness and contrast.
         seed: With epoch and row, fixes the augmentation.
         grayscale: Take the colour out.
+        reduced_decoding: Reconstruct large JPEG files at a fraction of their size, yet so that no crop is enlarged for
+            it. Several times faster on large figures; pixels differ a little from those of a full decoding.
     """
 
     def __init__(
@@ -145,8 +147,9 @@ class ImageTextPairs:
         first_image_size: int | None = None,
         num_first_epochs: int = 0,
         grayscale: bool = False,
+        reduced_decoding: bool = False,
     ) -> None:
-        self.grayscale = grayscale
+        self.grayscale, self.reduced_decoding = grayscale, reduced_decoding
         self.rows, self.image_size, self.seed = rows, image_size, seed
         self.first_image_size, self.num_first_epochs = first_image_size or image_size, num_first_epochs
         self.min_crop_area, self.color_jitter = min_crop_area, color_jitter
@@ -157,11 +160,17 @@ class ImageTextPairs:
     def __getitem__(self, key: Key) -> dict[str, Any]:
         epoch, row = key
         rng = np.random.default_rng([self.seed, epoch, row])
-        image = decode_image(self.rows[row]["image"])
+        image_size = self.first_image_size if epoch < self.num_first_epochs else self.image_size
+        enough_px = math.ceil(image_size / self._smallest_share) if self.reduced_decoding else None
+        image = decode_image(self.rows[row]["image"], enough_px=enough_px)
         if self.grayscale:
             image = image.convert("L").convert("RGB")
-        image_size = self.first_image_size if epoch < self.num_first_epochs else self.image_size
         return {"row": row, "epoch": epoch, "image": self.augment(image, rng, image_size)}
+
+    @property
+    def _smallest_share(self) -> float:
+        """Least part of the width or height that a crop of `augment` can have."""
+        return math.sqrt(self.min_crop_area) * math.exp(-0.5 * (1 - self.min_crop_area))
 
     def augment(self, image: Image.Image, rng: np.random.Generator, image_size: int) -> np.ndarray:
         """Random crop of the frame, resized to a square, with brightness and contrast changed: (S, S, 3) uint8."""

@@ -70,6 +70,7 @@ def cached_image_features(
     settings = [pairs.image_size, pairs.first_image_size, pairs.num_first_epochs, pairs.min_crop_area]
     settings += [pairs.color_jitter, pairs.seed, *pixel_mean, *pixel_std, precision]
     settings += ["grayscale"] if pairs.grayscale else []
+    settings += ["reduced_decoding"] if pairs.reduced_decoding else []
     key = content_hash([module_fingerprint(vision_model.tower), *map(str, settings), *revision])[:16]
     folder = Path(cache_dir) / f"image-{key}"
     folder.mkdir(parents=True, exist_ok=True)

@@ -109,6 +109,7 @@ class MatchingArguments:
 LATER_SETTINGS = {
     **{entry.name: entry.default for entry in fields(MatchingArguments)},
     "grayscale": False,
+    "reduced_decoding": False,
     "patch_dropout": 0.0,
     "init_from": None,
     "lora_rank": 0,

@@ -236,6 +236,7 @@ def _build_samples(
         first_image_size=data.first_image_size,
         num_first_epochs=data.num_first_epochs,
         grayscale=data.grayscale,
+        reduced_decoding=data.reduced_decoding,
     )
     if not arguments.cached_views:
         return pairs

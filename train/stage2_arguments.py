@@ -127,6 +127,9 @@ class DataArguments:
     min_crop_area: float = setting(0.6, help="Smallest share of the image that a random crop keeps.")
     color_jitter: float = setting(0.2, help="Largest relative change of brightness and contrast.")
     grayscale: bool = setting(False, help="Take colour out of the training images (MedFILIP's single channel).")
+    reduced_decoding: bool = setting(
+        False, help="Decode large JPEG files at 1/2, 1/4 or 1/8 of their size where a crop needs no more: faster."
+    )
     first_image_size: int | None = setting(
         None, help="Smaller side in pixels of the first epochs, which take less time."
     )

@@ -152,3 +152,20 @@ def test_shrinking_keeps_small_files_byte_for_byte(helpers):
     assert shrink_image(data, 60) == (data, False)
     smaller, is_new = shrink_image(data, 30)
     assert is_new and decode_image(smaller).size == (30, 20)
+
+
+def test_a_large_jpeg_is_decoded_no_larger_than_enough(tmp_path):
+    ramp = np.linspace(0, 255, 800)[:, None, None] * np.ones((1, 1000, 3))
+    Image.fromarray(ramp.astype(np.uint8)).save(tmp_path / "large.jpg", quality=95)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    Image.fromarray(ramp.astype(np.uint8)).save(tmp_path / "turned.jpg", quality=95, exif=exif)
+    Image.fromarray(ramp.astype(np.uint8)).save(tmp_path / "large.png")
+    full = decode_image(tmp_path / "large.jpg")
+    for enough_px, size in ((401, (1000, 800)), (400, (500, 400)), (150, (250, 200)), (1, (125, 100))):
+        reduced = decode_image(tmp_path / "large.jpg", enough_px=enough_px)
+        assert reduced.size == size
+        small = np.asarray(full.resize(size, Image.Resampling.BOX), dtype=float)
+        assert np.abs(np.asarray(reduced, dtype=float) - small).max() <= 3
+    assert decode_image(tmp_path / "turned.jpg", enough_px=400).size == (400, 500)
+    assert decode_image(tmp_path / "large.png", enough_px=100).size == (1000, 800)

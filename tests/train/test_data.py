@@ -107,3 +107,20 @@ def test_encoded_texts_keep_their_order(tiny_model_dir):
     with torch.no_grad():
         next(model.parameters()).add_(1e-3)
     assert module_fingerprint(model) != fingerprint
+
+
+def test_reduced_decoding_keeps_enough_for_every_crop_and_changes_small_images_not_at_all(tmp_path):
+    ramp = (np.linspace(0, 255, 700)[:, None, None] * np.ones((1, 900, 3))).astype(np.uint8)
+    Image.fromarray(ramp).save(tmp_path / "large.jpg", quality=95)
+    Image.fromarray(ramp[::5, ::5]).save(tmp_path / "small.jpg")
+    rows = [{"image": str(tmp_path / name)} for name in ("large.jpg", "small.jpg")]
+    settings = {"image_size": 96, "min_crop_area": 0.5, "color_jitter": 0.0, "seed": 0}
+    full, reduced = (ImageTextPairs(rows, reduced_decoding=flag, **settings) for flag in (False, True))
+    assert 96 / reduced._smallest_share <= 700 / 4  # so that the large one is decoded at a quarter
+    for epoch in range(8):
+        small = [samples[(epoch, 1)]["image"] for samples in (full, reduced)]
+        assert np.array_equal(*small)
+        large = [samples[(epoch, 0)]["image"].astype(float) for samples in (full, reduced)]
+        assert 0 < np.abs(large[0] - large[1]).mean() < 1.5
+    shares = [np.sqrt(area) * np.exp(-0.5 * (1 - area)) for area in np.linspace(0.5, 1, 50)]
+    assert min(shares) == pytest.approx(full._smallest_share)
