@@ -34,6 +34,7 @@ SUBPACKAGES = [
     "eval.published",
     "ablation",
     "hub",
+    "demo",
     "cli",
 ]
 
@@ -118,7 +119,7 @@ setup(
         "dicom": ["pydicom>=3.0"],
         "faiss": ["faiss-cpu>=1.10"],
         "onnx": ["onnx>=1.20", "onnxruntime>=1.23", "onnxscript>=0.6"],
-        "demo": ["gradio>=6.0"],
+        "demo": ["gradio>=6.20"],
         "adapt": ["peft>=0.18"],
         "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=1.0"],
         "dev": [

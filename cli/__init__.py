@@ -12,8 +12,8 @@ from phenolip.exceptions import ConfigurationError, PhenoLIPError, near_matches
 
 COMMANDS = (
     *("ontology", "link", "extract", "kg", "prepare", "audit", "bench", "eval", "compare", "published", "predict"),
-    *("thresholds", "similarity", "embed", "search", "explain"),
-    *("convert", "export", "quickstart", "mini", "ablation", "env"),
+    *("thresholds", "similarity", "embed", "search", "explain", "demo"),
+    *("convert", "merge", "export", "card", "push", "quickstart", "mini", "ablation", "env"),
 )
 
 

@@ -167,22 +167,29 @@ def seen_picture(encoder: Encoder, pixels: torch.Tensor) -> Image.Image:
     return Image.fromarray((values * 255).round().clip(0, 255).astype(np.uint8))
 
 
-def random_weights_correlation(encoder: Encoder, image: Any, explanation: Explanation, *, seed: int = 0) -> float:
-    """Spearman's correlation of the map with that of a model whose image side has its weights shuffled.
+def shuffled_encoder(encoder: Encoder, *, seed: int = 0) -> Encoder:
+    """The encoder with the entries of every tensor of its image side permuted, which keeps their scale.
 
-    A map that is about the model must change when the model does (Adebayo et al. 2018, arXiv 1810.03292): near 1 means
-    that it shows edges of the image, not reasons of the model. The entries of every tensor of the image side are
-    permuted, which keeps their scale. Deviation from the paper: all layers at once, shuffled instead of drawn anew.
+    A map that is about the model must change when the model does (Adebayo et al. 2018, arXiv 1810.03292). Deviation
+    from the paper: all layers at once, shuffled instead of drawn anew.
     """
-    model = copy.deepcopy(encoder.model)
+    shuffled = copy.copy(encoder)
+    shuffled.model = copy.deepcopy(encoder.model)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for tensor in model.vision_model.parameters():
+        for tensor in shuffled.model.vision_model.parameters():
             order = torch.randperm(tensor.numel(), generator=generator).to(tensor.device)
             tensor.copy_(tensor.flatten()[order].view_as(tensor))
-    shuffled = copy.copy(encoder)
-    shuffled.model = model
+    return shuffled
+
+
+def random_weights_correlation(encoder: Encoder, image: Any, explanation: Explanation, *, seed: int = 0) -> float:
+    """Spearman's correlation of the map with that of `shuffled_encoder`.
+
+    Near 1 means that the map shows edges of the image, not reasons of the model.
+    """
     direction = encoder.encode_texts(candidate_texts(encoder, {explanation.hpo_id: explanation.name}))[0]
+    shuffled = shuffled_encoder(encoder, seed=seed)
     other = heat_map(shuffled, model_pixels(encoder, image), direction, explanation.method)
     return spearman(explanation.heat.ravel(), other.ravel())
 

@@ -7,7 +7,19 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (
-    *("ontology", "phenokg", "datasets_scripts", "hub_files", "train", "inference", "eval", "ablation", "hub", "cli"),
+    *(
+        "ontology",
+        "phenokg",
+        "datasets_scripts",
+        "hub_files",
+        "train",
+        "inference",
+        "eval",
+        "ablation",
+        "hub",
+        "demo",
+        "cli",
+    ),
 )
 HUB_FILES = sorted(
     path.stem for path in ROOT.glob("*_*.py") if path.stem.startswith(("modeling", "config", "processing"))

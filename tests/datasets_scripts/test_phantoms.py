@@ -216,7 +216,7 @@ def test_regions_say_where_each_sign_was_drawn(round_of_phantoms):
 
 @pytest.mark.parametrize("hpo_id", ["HP:0000995", "HP:0033655", "HP:0100309", "HP:0000567"])
 def test_a_region_is_where_the_image_changes(hpo_id):
-    """The same drawing without its sign differs inside the region, and hardly outside, where the sign is drawn last."""
+    """The same drawing without its sign differs inside the region and hardly outside."""
     scene = next(scene for scene in SCENES if scene.name == PHANTOM_TERMS[hpo_id])
     canvases = []
     for shown in (frozenset({hpo_id}), frozenset()):
