@@ -8,7 +8,7 @@ import phenolip
 
 MODULES = [
     module.name
-    for package in ("ontology", "phenokg", "datasets_scripts", "train", "inference", "eval", "ablation", "hub", "demo")
+    for package in ("ontology", "phenokg", "datasets_scripts", "train", "inference", "eval", "ablation", "hub")
     for module in pkgutil.walk_packages(
         importlib.import_module(f"phenolip.{package}").__path__, f"phenolip.{package}."
     )
