@@ -22,8 +22,10 @@ part() { # NAME SECONDS SCRIPT [ARGUMENT ...]
         failed=1
     }
 }
-batch() { if [ "${DRY:-0}" = 1 ]; then echo 4; else echo "$1"; fi; }
-part step_256 240 benchmarks/gpu_step.py --batch_size "$(batch 256)" "${small[@]}"
-part step_512 90 benchmarks/gpu_step.py --batch_size "$(batch 512)" --variants chunks padded_to_256 "${small[@]}"
-part step_1024 90 benchmarks/gpu_step.py --batch_size "$(batch 1024)" --chunk_size 128 --variants chunks "${small[@]}"
+batch() { if [ "${DRY:-0}" = 1 ]; then echo "${2:-4}"; else echo "$1"; fi; } # SIZE [SIZE WHERE IT IS TRIED OUT]
+part step_256 210 benchmarks/gpu_step.py --batch_size "$(batch 256)" "${small[@]}"
+part step_512 75 benchmarks/gpu_step.py --batch_size "$(batch 512)" --variants chunks padded_to_256 "${small[@]}"
+part step_1024 75 benchmarks/gpu_step.py --batch_size "$(batch 1024)" --chunk_size 128 --variants chunks "${small[@]}"
+part gradient_cache_32768 110 benchmarks/gpu_step.py --batch_size "$(batch 32768)" --micro_batch_size "$(batch 512 2)" \
+    --variants chunks --warm_steps 0 --steps 1 "${small[@]}"
 exit "$failed"

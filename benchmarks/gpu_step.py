@@ -1,11 +1,13 @@
 """A training step of Stage 2 on one GPU: samples/s, share of the arithmetic limit, peak memory, compile time.
 
     python benchmarks/gpu_step.py --batch_size 256 --output FILE.json
+    python benchmarks/gpu_step.py --batch_size 32768 --micro_batch_size 512 --variants chunks --warm_steps 0 --steps 1
     python benchmarks/gpu_step.py --device cpu --layers 1 --batch_size 4 --steps 1       every line, without a GPU
 
 ViT-B/16 and BERT-base, random weights, bfloat16 (autocast), captions of random tokens whose lengths follow the gallery
 of PhenoBench (mean 68 tokens): no data and no network are needed. Each variant is measured with its warm-up apart:
 captions in length-sorted chunks, the same with compiled towers, and padded to 256 as the usual stack does.
+With `--micro_batch_size` the batch stays in the host's memory and gradients are cached, as in training.
 Model FLOPs utilisation counts tokens without padding, forward and backward three times the forward.
 """
 
@@ -20,9 +22,11 @@ from typing import Any
 import numpy as np
 import step_inputs
 import torch
+from accelerate import Accelerator
 from worker import hardware, write
 
 from phenolip.modeling_phenolip import PhenoLIPModel
+from phenolip.train.gradient_cache import CachedObjective, cached_backward
 from phenolip.train.objective_stage2 import ImageTextObjective
 from phenolip.train.towers import build_preset, choose_attention, first_layers
 
@@ -40,17 +44,22 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, default=256, metavar="N", help="pairs of a step (256)")
     parser.add_argument("--chunk_size", type=int, default=64, metavar="N", help="captions read together (64)")
     parser.add_argument("--layers", type=int, default=12, metavar="N", help="layers of every tower (12)")
+    parser.add_argument("--micro_batch_size", type=int, default=0, metavar="N", help="pairs encoded at a time (all)")
     parser.add_argument("--steps", type=int, default=10, metavar="N", help="counted steps (10)")
+    parser.add_argument(
+        "--warm_steps", type=int, default=2, metavar="N", help="steps after the first, not counted (2)"
+    )
     parser.add_argument("--variants", nargs="+", default=VARIANTS, choices=VARIANTS)
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device must be cpu where PyTorch sees no GPU, got cuda")
     device = torch.device(args.device)
-    batch, lengths = _batch(args.batch_size, device)
+    batch, lengths = _batch(args.batch_size)
     measured = {name: _measure(name, args, batch, lengths, device) for name in args.variants}
     result = {
         "benchmark": "training step on one GPU, Stage 2, bfloat16",
         "batch_size": args.batch_size,
+        "micro_batch_size": args.micro_batch_size,
         "layers": args.layers,
         "mean_tokens": float(np.mean(lengths)),
         "limit_samples_per_s": PEAK_TFLOPS * 1e12 * len(lengths) / step_inputs.step_flops(lengths, args.layers, 1),
@@ -61,7 +70,7 @@ def main() -> None:
     write(result, args.output)
 
 
-def _batch(num_rows: int, device: torch.device) -> tuple[dict[str, torch.Tensor], list[int]]:
+def _batch(num_rows: int) -> tuple[dict[str, torch.Tensor], list[int]]:
     rng = np.random.default_rng(0)
     lengths = np.interp(rng.random(num_rows) * 10, range(11), DECILES).astype(int)
     tokens = np.where(np.arange(256) < lengths[:, None], rng.integers(1000, 30000, (num_rows, 256)), 0)
@@ -73,7 +82,11 @@ def _batch(num_rows: int, device: torch.device) -> tuple[dict[str, torch.Tensor]
         "group_ids": torch.arange(num_rows)[:, None],
         "knowledge_embeds": torch.nn.functional.normalize(torch.from_numpy(known), dim=-1),
     }
-    return {name: tensor.to(device) for name, tensor in batch.items()}, lengths.tolist()
+    return batch, lengths.tolist()
+
+
+def _on(device: torch.device, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.to(device) for name, tensor in batch.items()}
 
 
 def _measure(
@@ -89,12 +102,16 @@ def _measure(
         backend = "inductor" if device.type == "cuda" else "eager"  # no compiler to wait for where this is tried out
         model.vision_model.tower.compile(backend=backend)
         model.text_model.tower.compile(dynamic=True, backend=backend)
-    step = _step(model, batch, chunk_size, device)
+    objective = _objective(model, chunk_size).to(device).train()
+    if args.micro_batch_size:
+        step = _cached_step(objective, batch, args.micro_batch_size, device)
+    else:
+        step = _step(objective, _on(device, batch), device)
     on_gpu = device.type == "cuda"
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
     first = _timed(step, device)
-    warm = [_timed(step, device) for _ in range(2)]
+    warm = [_timed(step, device) for _ in range(args.warm_steps)]
     seconds = sorted(_timed(step, device) for _ in range(args.steps))
     middle = statistics.median(seconds)
     flops = step_inputs.step_flops(lengths, args.layers, 1)
@@ -107,7 +124,7 @@ def _measure(
         "model_flops_utilisation": flops / middle / (PEAK_TFLOPS * 1e12) if on_gpu else None,
         "peak_memory_gb": torch.cuda.max_memory_allocated() / 2**30 if on_gpu else None,
         "first_step_s": first,
-        "start_and_compile_s": first + sum(warm) - 3 * middle,
+        "start_and_compile_s": first + sum(warm) - (1 + len(warm)) * middle,
     }
 
 
@@ -120,10 +137,8 @@ def _model(layers: int, device: torch.device) -> PhenoLIPModel:
     return model
 
 
-def _step(
-    model: PhenoLIPModel, batch: dict[str, torch.Tensor], chunk_size: int, device: torch.device
-) -> Callable[[], None]:
-    objective = ImageTextObjective(
+def _objective(model: PhenoLIPModel, chunk_size: int) -> ImageTextObjective:
+    return ImageTextObjective(
         model,
         pixel_mean=list(step_inputs.MEAN),
         pixel_std=list(step_inputs.STD),
@@ -136,13 +151,35 @@ def _step(
         caption_target_weight=0.0,
         chunk_size=chunk_size,
     )
-    objective.to(device).train()
+
+
+def _step(objective: ImageTextObjective, batch: dict[str, torch.Tensor], device: torch.device) -> Callable[[], None]:
     optimizer = torch.optim.AdamW(objective.parameters(), **step_inputs.OPTIMIZER)
 
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16):
             loss = objective(batch)["loss"]
         loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def _cached_step(
+    objective: ImageTextObjective, batch: dict[str, torch.Tensor], micro: int, device: torch.device
+) -> Callable[[], None]:
+    accelerator = Accelerator(mixed_precision="bf16", cpu=device.type == "cpu")
+    optimizer = torch.optim.AdamW(objective.parameters(), **step_inputs.OPTIMIZER)
+    wrapped = accelerator.prepare(CachedObjective(objective))
+    places = range(0, len(batch["pixels"]), micro)
+
+    def step() -> None:
+        parts = (
+            _on(device, {name: tensor[start : start + micro] for name, tensor in batch.items()})
+            for start in (*places, *places)
+        )
+        cached_backward(wrapped, parts, len(places), accelerator, synchronise=True, divisor=1)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
