@@ -150,14 +150,14 @@ def environment_token() -> str:
 
 def explain(error: BaseException, repo_id: str) -> str:
     """What the Hub's refusal means, in a sentence."""
-    response = None
-    cause: BaseException | None = error
-    while cause is not None and response is None:
-        response = getattr(cause, "response", None)
-        error, cause = cause, cause.__cause__ or cause.__context__
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(cause)
+    response = next((found for one in chain if (found := getattr(one, "response", None)) is not None), None)
     if response is None:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        kind = "The connection failed" if isinstance(error, httpx2.HTTPError) else "The Hub's answer cannot be used"
+        reason = " ".join(str(chain[-1]).split())[:200] or type(chain[-1]).__name__
+        is_lost = any(isinstance(one, (httpx2.HTTPError, OSError)) for one in chain)
+        kind = "The connection failed" if is_lost else "The Hub's answer cannot be used"
         return f"{kind}: {reason.rstrip('.')}; run the same command again."
     status = response.status_code
     if status == 401:

@@ -4,7 +4,6 @@ accelerate launch train/stage2.py --config train/configs/mini_stage2.yaml --data
 """
 
 import logging
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from phenolip.datasets_scripts.load import load_pairs
 from phenolip.datasets_scripts.split import perceptual_hashes
 from phenolip.datasets_scripts.tables import data_revision
 from phenolip.exceptions import ConfigurationError
+from phenolip.hub.card import write_card
 from phenolip.modeling_phenolip import PhenoLIPModel
 from phenolip.near_copies import caption_hash
 from phenolip.ontology.graph import PhenotypeOntology
@@ -64,7 +64,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MODEL_CARD = Path(__file__).resolve().parent.parent / "model_card.md"
 CONVOLUTIONAL_TOWERS = ("efficientnet_lite", "resnet", "convnext")
 NUM_HISTOGRAM_BATCHES = 20
 
@@ -153,6 +152,7 @@ def main(argv: list[str] | None = None) -> None:
         _write_training_index(output_dir, rows, ontology, model_args.init_from)
         if book is not None:
             write_knowledge(book, output_dir)
+        write_card(output_dir)
 
 
 def _check_together(model: ModelArguments, data: DataArguments, loss: LossArguments, run: RunArguments) -> None:
@@ -355,7 +355,6 @@ def _save_model(model: PhenoLIPModel, processor: PhenoLIPProcessor, output_dir: 
     model.clamp_logit_scale()
     model.save_pretrained(output_dir)
     processor.save_pretrained(output_dir)
-    shutil.copyfile(MODEL_CARD, output_dir / "README.md")
 
 
 def _prepare_for_training(model: PhenoLIPModel, arguments: ModelArguments) -> None:
