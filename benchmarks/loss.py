@@ -32,19 +32,19 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=512, metavar="D", help="of the embeddings (512)")
     parser.add_argument("--steps", type=int, default=3, metavar="N", help="counted steps; beyond 8,192 rows one (3)")
     args = parser.parse_args()
-    busy = hardware(args.threads)
     reference = _worker("plain", REFERENCE_ROWS, args.width, args.threads)
-    measured = {str(rows): _measure(rows, reference, args.width, args.threads, args.steps) for rows in args.sizes}
-    reference.close()
-    result = {
+    result: dict[str, Any] = {
         "benchmark": "symmetric InfoNCE, forward and backward, float32",
         "width": args.width,
-        "measured": measured,
+        "measured": {},
         "bars": {"rows": BAR_ROWS, "time_per_element_ratio": TIME_BAR, "peak_mb": MEMORY_BAR_MB},
         "torch": reference.facts["torch"],
-        "hardware": busy,
+        "hardware": hardware(args.threads),
     }
-    write(result, args.output)
+    for rows in args.sizes:  # each is written when it is there: the largest may take longer than one waits
+        result["measured"][str(rows)] = _measure(rows, reference, args.width, args.threads, args.steps)
+        write(result, args.output)
+    reference.close()
 
 
 def _worker(side: str, rows: int, width: int, threads: int) -> Worker:

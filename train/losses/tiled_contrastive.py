@@ -74,7 +74,7 @@ class _InfoNCE(torch.autograd.Function):
         tiling: dict[str, Any],
     ) -> torch.Tensor:
         tiles = SimilarityTiles(left, right, scale, **tiling)
-        rows, columns, matched = _Sums(left), _Sums(left), left.new_zeros(len(left))
+        rows, columns, matched = _Sums.of_nothing(left), _Sums.of_nothing(left), left.new_zeros(len(left))
         for tile, logits in tiles.of_own_rows():
             excluded, fit = rules(tile)
             if tile.is_diagonal:
@@ -99,7 +99,7 @@ class _InfoNCE(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         left, right, scale, *sums = ctx.saved_tensors
-        rows, columns, fit_weight = _Sums(left, *sums[:3]), _Sums(left, *sums[3:]), ctx.fit_weight
+        rows, columns, fit_weight = _Sums(*sums[:3]), _Sums(*sums[3:]), ctx.fit_weight
         of_matched = rows.own_share(fit_weight) + columns.own_share(fit_weight)
         of_row, of_column = fit_weight * rows.inverse_fit(), fit_weight * columns.inverse_fit()
 
@@ -129,17 +129,14 @@ class _Sums:
     Shapes (N rows): log_sum, fit, fit_logits (N,): log-sum-exp of the logits, sum of the fit, sum of fit times logits.
     """
 
-    def __init__(
-        self,
-        like: torch.Tensor,
-        log_sum: torch.Tensor | None = None,
-        fit: torch.Tensor | None = None,
-        fit_logits: torch.Tensor | None = None,
-    ) -> None:
+    def __init__(self, log_sum: torch.Tensor, fit: torch.Tensor, fit_logits: torch.Tensor) -> None:
+        self.log_sum, self.fit, self.fit_logits = log_sum, fit, fit_logits
+
+    @classmethod
+    def of_nothing(cls, like: torch.Tensor) -> "_Sums":
+        """Before the first tile, for as many rows as `like` has."""
         size = len(like)
-        self.log_sum = like.new_full((size,), float("-inf")) if log_sum is None else log_sum
-        self.fit = like.new_zeros(size) if fit is None else fit
-        self.fit_logits = like.new_zeros(size) if fit_logits is None else fit_logits
+        return cls(like.new_full((size,), float("-inf")), like.new_zeros(size), like.new_zeros(size))
 
     @property
     def tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
