@@ -13,13 +13,13 @@ import os
 import sys
 import tempfile
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from numpy.lib.format import open_memmap
 from worker import Worker, alternate, arguments, hardware, ratios, summary, write
 
+SIDES = ("ours", "numpy", "faiss")
 _BATCH_ROWS = 50_000
 
 
@@ -31,13 +31,14 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=512, metavar="D", help="numbers of an embedding (512)")
     parser.add_argument("--top", type=int, default=10, metavar="K", help="rows found for a query (10)")
     parser.add_argument("--steps", type=int, default=5, metavar="N", help="timed turns of each side (5)")
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES, help="who takes part (all)")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="where the rows go meanwhile (temporary)")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         paths = {name: str(Path(folder, f"{name}.npy")) for name in ("rows", "queries")}
         _make(paths, args.rows, args.queries, args.width)
         settings = {**paths, "top": args.top, "threads": args.threads}
-        names = ["ours", "numpy", *(["faiss"] if find_spec("faiss") else [])]
+        names = [name for name in SIDES if name == "ours" or name in args.sides]
         before = hardware(args.threads)
         workers = {
             name: Worker(sys.executable, "search_sides.py", {**settings, "side": name}, args.threads) for name in names

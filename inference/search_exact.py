@@ -103,13 +103,14 @@ def _chunks(candidates: NDArray, rows: NDArray | None, least: int) -> Iterator[t
 
 def _search_block(queries: NDArray, candidates: NDArray, top: int, rows: NDArray | None) -> Neighbours:
     errors_at_1 = 2.0 * queries.shape[1] * 2.0**-24 * np.linalg.norm(queries.astype(np.float64), axis=1)
+    underflow = 2.0 * queries.shape[1] * float(np.finfo(np.float32).tiny)  # products may be flushed to zero
     best = Neighbours(np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0)))
     bounds = np.full(len(queries), -np.inf)  # K candidates are at least as good
     pending: list[tuple[NDArray, NDArray, NDArray]] = []  # owner, row and score of pairs that are not merged yet
     products = marks = np.empty((0, 0))
     for numbers, chunk in _chunks(candidates, rows, top):
         squares = check_finite(chunk, numbers, "embeddings")
-        errors = errors_at_1 * np.sqrt(float(squares.max())) + 1e-37  # and what underflow may take
+        errors = errors_at_1 * np.sqrt(float(squares.max())) + underflow
         if products.shape != (len(queries), len(chunk)):
             products, marks = (np.empty((len(queries), len(chunk)), kind) for kind in (np.float32, bool))
         np.matmul(queries, chunk.T, out=products)
