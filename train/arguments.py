@@ -67,6 +67,13 @@ class RunArguments:
         "auto", help="auto = bf16 where the hardware multiplies it natively, else float32."
     )
     num_workers: int = setting(0, help="Processes that decode images beside each training process.")
+    deterministic: bool = setting(
+        False,
+        help="Only algorithms that give the same bits each time; a GPU needs it and is slower with it.",
+    )
+    max_skipped_steps: int = setting(
+        0, help="Steps whose gradient is not finite that are left out before the run ends; 0 ends it at the first."
+    )
     save_steps: int = setting(200, help="Optimiser steps between checkpoints; 0 saves only when asked to stop.")
     save_total_limit: int = setting(2, help="Checkpoints kept; older ones are removed.")
     resume: bool = setting(False, help="Go on from the newest checkpoint in `output_dir`, if there is one.")
@@ -94,7 +101,7 @@ class RunArguments:
         require(self.restart_growth >= 1, "restart_growth", "1 or above", self.restart_growth)
         for name in ("adam_beta1", "adam_beta2", "momentum"):
             require(0 <= getattr(self, name) < 1, name, "at least 0 and below 1", getattr(self, name))
-        for name in ("micro_batch_size", "num_workers", "save_steps", "num_threads"):
+        for name in ("micro_batch_size", "num_workers", "max_skipped_steps", "save_steps", "num_threads"):
             require(getattr(self, name) >= 0, name, "0 or above", getattr(self, name))
 
 

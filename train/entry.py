@@ -13,19 +13,28 @@ from transformers.utils.logging import disable_progress_bar
 from phenolip.exceptions import ConfigurationError, PhenoLIPError
 from phenolip.ontology.graph import PhenotypeOntology
 from phenolip.provenance import git_commit, hardware, package_versions, write_json
+from phenolip.train.faults import Preempted, on_terminate
 
 
 def run_entry_point(main: Callable[[], None]) -> None:
-    """Runs a script: a user's mistake ends it with one sentence and exit code 2 (the call) or 1 (the work)."""
+    """Runs a script: a user's mistake ends it with one sentence and exit code 2 (the call) or 1 (the work).
+
+    SIGTERM ends it with 75, before and after the loop too, where there is nothing to save.
+    """
     disable_progress_bar()  # of transformers: loading weights takes milliseconds; the loop's own bar stays
     try:
-        main()
+        with on_terminate(_leave):
+            main()
     except PhenoLIPError as error:
         if "--debug" in sys.argv:
             raise
         rank = os.environ.get("RANK", "0")
         sys.stderr.write(f"error{f' (process {rank})' if rank != '0' else ''}: {error}\n")
         raise SystemExit(2 if isinstance(error, ConfigurationError) else 1) from None
+
+
+def _leave() -> None:
+    raise Preempted
 
 
 def write_run_record(

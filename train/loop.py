@@ -6,9 +6,7 @@ import json
 import math
 import os
 import platform
-import re
 import shutil
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +16,14 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, InitProcessGroupKwargs, LoggerType, broadcast_object_list, set_seed
+from accelerate.utils import (
+    DistributedType,
+    InitProcessGroupKwargs,
+    LoggerType,
+    broadcast_object_list,
+    gather_object,
+    set_seed,
+)
 from torch import nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
@@ -26,11 +31,15 @@ from tqdm.auto import tqdm
 from phenolip.exceptions import ConfigurationError, DataError, near_matches
 from phenolip.provenance import write_json
 from phenolip.train.arguments import RunArguments
+from phenolip.train.checkpoints import Checkpoints, write_errors
 from phenolip.train.data import EpochPlan
+from phenolip.train.faults import PREEMPTED_EXIT_CODE, Preempted, explained, on_terminate, owned
 from phenolip.train.gradient_cache import CachedObjective, cached_backward
 from phenolip.train.optimizer import build_optimizer, learning_rate_factor, restarted_factor, set_learning_rate
+from phenolip.whole_files import whole_file
 
-PREEMPTED_EXIT_CODE = 75
+__all__ = ["PREEMPTED_EXIT_CODE", "Preempted", "TrainingLoop", "build_accelerator", "native_precision"]
+
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 # Batches by which `max_minutes` is turned into steps; the untimed ones warm up caches and compilers.
 NUM_UNTIMED_BATCHES, NUM_TIMED_BATCHES = 2, 8
@@ -56,13 +65,6 @@ LATER_FIXED_SETTINGS = {
     "restart_growth": 1,
     "micro_batch_size": 0,
 }
-
-
-class Preempted(SystemExit):
-    """Raised after a checkpoint is saved because the run was asked to stop; exits with code 75."""
-
-    def __init__(self) -> None:
-        super().__init__(PREEMPTED_EXIT_CODE)
 
 
 def build_accelerator(run: RunArguments) -> Accelerator:
@@ -91,6 +93,8 @@ def build_accelerator(run: RunArguments) -> Accelerator:
             f"`report_to` must name installed trackers, got {sorted(missing)}; install them with pip."
         )
     set_seed(run.seed)
+    if run.deterministic:
+        _use_deterministic_algorithms()
     return accelerator
 
 
@@ -99,6 +103,12 @@ def _set_num_threads(num_threads: int) -> None:
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(num_threads or max(1, cores // processes))
+
+
+def _use_deterministic_algorithms() -> None:
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True)
 
 
 def _keep_freed_memory() -> None:
@@ -163,18 +173,16 @@ class TrainingLoop:
         else:
             self.num_steps = max(1, run.num_epochs * plan.batches_per_epoch // accumulation)
         self.identity["planned_steps"] = self.num_steps  # of which `max_minutes` may leave fewer
-        self.step = 0
+        self.step = self.num_skipped = 0
         self.output_dir = Path(run.output_dir)
+        self.checkpoints = Checkpoints(self.output_dir / "checkpoints", run.save_total_limit)
+        if run.max_skipped_steps and accelerator.mixed_precision == "fp16":
+            raise ConfigurationError("`max_skipped_steps` must be 0 in fp16, whose scaler skips such steps by itself.")
         if run.micro_batch_size:
             _check_cached(objective, accelerator)
             objective = CachedObjective(objective)
         self.objective, self.optimizer = accelerator.prepare(objective, build_optimizer(objective, run))
         self._stop = threading.Event()
-
-    @property
-    def checkpoint_dir(self) -> Path:
-        """Folder that holds one folder per checkpoint."""
-        return self.output_dir / "checkpoints"
 
     def fit(self) -> nn.Module:
         """Trains to the last step and returns the unwrapped objective.
@@ -182,26 +190,32 @@ class TrainingLoop:
         Raises:
             Preempted: After saving, when SIGTERM came or `stop_after_steps` was reached.
             ConfigurationError: There are checkpoints, and the run neither resumes nor overwrites; or it resumes one
-                that was made with other settings or data.
+                that was made with other settings or data; or another run has the folder.
+            DataError: The loss is not finite, the disk or the memory is full, or a worker was lost.
         """
+        with owned(self.output_dir, owner=self.accelerator.is_main_process):
+            return self._fit()
+
+    def _fit(self) -> nn.Module:
         if self.run.resume:
             self._load_newest()
-        elif self._checkpoints() and not self.run.overwrite:
+        elif (saved := self.checkpoints.all()) and not self.run.overwrite:
             raise ConfigurationError(
-                f"{self.checkpoint_dir} holds checkpoints up to {self._checkpoints()[-1].name}; give `--resume true` "
+                f"{self.checkpoints.folder} holds checkpoints up to {saved[-1].name}; give `--resume true` "
                 "to go on from there, or `--overwrite true` to discard them."
             )
         self.accelerator.wait_for_everyone()
         if not self.run.resume and self.accelerator.is_main_process:
-            shutil.rmtree(self.checkpoint_dir, ignore_errors=True)
+            shutil.rmtree(self.checkpoints.folder, ignore_errors=True)
             (self.output_dir / "log.jsonl").unlink(missing_ok=True)
         self.accelerator.wait_for_everyone()
         self.accelerator.init_trackers("phenolip", config=_scalars({**vars(self.run), **self.identity}))
         self.objective.train()
-        if self.run.max_minutes and self.step == 0:
-            self.num_steps = self._steps_in_time()
-        with _on_terminate(self._stop), self._progress() as progress:
-            self._run_steps(progress)
+        with explained(lambda: self.step, self.run.micro_batch_size):
+            if self.run.max_minutes and self.step == 0:
+                self.num_steps = self._steps_in_time()
+            with on_terminate(self._stop.set), self._progress() as progress:
+                self._run_steps(progress)
         # The wrapper goes before the process group does: freed after its gloo threads, it can wait for them for ever.
         self.objective = self.accelerator.unwrap_model(self.objective)
         self.accelerator.free_memory()
@@ -216,24 +230,49 @@ class TrainingLoop:
         num_summed = 0  # steps in `totals`; a resumed run may start within a logging interval
         for _ in range(self.step, self.num_steps):
             set_learning_rate(self.optimizer, self._learning_rate_factor())
+            of_step: dict[str, torch.Tensor] = {}
             for micro_step in range(accumulation):
                 for name, value in self._backward(batches, last=micro_step == accumulation - 1).items():
-                    totals[name] = totals.get(name, 0) + value.detach().float() / accumulation
-            if self.run.max_grad_norm:
-                self.accelerator.clip_grad_norm_(self.objective.parameters(), self.run.max_grad_norm)
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
-            self.step, num_summed = self.step + 1, num_summed + 1
+                    of_step[name] = of_step.get(name, 0) + value.detach().float() / accumulation
+            if self._update():
+                totals = {name: totals.get(name, 0) + value for name, value in of_step.items()}
+                num_summed += 1
+            self.step += 1
             progress.update()
             if self.step % self.run.log_steps == 0 or self.step == self.num_steps:
                 rate = (self.step - first_step) * accumulation * self.plan.batch_size / (time.monotonic() - started)
-                self._log({name: float(total) / num_summed for name, total in totals.items()}, rate, progress)
+                if num_summed:
+                    self._log({name: float(total) / num_summed for name, total in totals.items()}, rate, progress)
                 totals, num_summed = {}, 0
             stop = self._asked_to_stop()
             if stop or (self.run.save_steps and self.step % self.run.save_steps == 0 and self.step < self.num_steps):
+                self._check_finite({name: float(total) for name, total in totals.items()})
                 self._save()
             if stop:
                 raise Preempted
+
+    def _update(self) -> bool:
+        """Takes the optimiser's step; False where its gradient is not finite and the run may skip it.
+
+        The norm is that of the averaged gradient: all processes skip, or none.
+        """
+        norm = None
+        if self.run.max_grad_norm:
+            norm = self.accelerator.clip_grad_norm_(self.objective.parameters(), self.run.max_grad_norm)
+        elif self.run.max_skipped_steps:
+            norm = self.accelerator.clip_grad_norm_(self.objective.parameters(), math.inf)
+        taken = not (self.run.max_skipped_steps and not math.isfinite(float(norm)))
+        if taken:
+            self.optimizer.step()
+        else:
+            self.num_skipped += 1
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.num_skipped > self.run.max_skipped_steps:
+            raise DataError(
+                f"The gradient was not finite in {self.num_skipped} steps up to step {self.step + 1}, more than "
+                f"`max_skipped_steps` {self.run.max_skipped_steps} allows; lower `learning_rate` or look at the data."
+            )
+        return taken
 
     def _steps_in_time(self) -> int:
         """Steps that fit into `max_minutes`, at the pace of some batches that are not learnt from; 1 or more.
@@ -312,18 +351,15 @@ class TrainingLoop:
         )
 
     def _log(self, means: dict[str, float], rows_per_second: float, progress: tqdm) -> None:
-        """Writes the means since the last line; the loop waits for the device nowhere else, so NaN is caught here."""
-        if not all(math.isfinite(value) for value in means.values()):
-            raise DataError(
-                f"The loss is not finite at step {self.step} ({means}); lower `learning_rate` or set "
-                "`mixed_precision: no`."
-            )
+        """Writes the means since the last line."""
+        self._check_finite(means)
         record = {
             "step": self.step,
             "epoch": round(self.step * self.run.gradient_accumulation_steps / self.plan.batches_per_epoch, 4),
             **{name: round(value, 6) for name, value in means.items()},
             "learning_rate_factor": round(self._learning_rate_factor(), 6),
             "samples_per_second": round(rows_per_second, 2),
+            **({"skipped_steps": self.num_skipped} if self.run.max_skipped_steps else {}),
         }
         self.accelerator.log(record, step=self.step)
         if self.accelerator.is_main_process:
@@ -339,53 +375,98 @@ class TrainingLoop:
             stop = self.accelerator.reduce(stop.to(self.accelerator.device), "sum")
         return bool(stop > 0) and self.step < self.num_steps
 
-    def _save(self) -> None:
-        """Writes step_N under a temporary name, then renames it and drops the oldest beyond the limit."""
-        final = self.checkpoint_dir / f"step_{self.step:08d}"
-        partial = self.checkpoint_dir / f".{final.name}.partial"
-        if self.accelerator.is_main_process:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-        self.accelerator.wait_for_everyone()
-        self.accelerator.save_state(str(partial))
-        self.accelerator.wait_for_everyone()
-        if self.accelerator.is_main_process:
-            write_json(partial / "progress.json", {"step": self.step, "num_steps": self.num_steps, **self.identity})
-            shutil.rmtree(final, ignore_errors=True)
-            os.replace(partial, final)
-            for stale in self._checkpoints()[: -self.run.save_total_limit]:
-                shutil.rmtree(stale, ignore_errors=True)
-        self.accelerator.wait_for_everyone()
+    def _check_finite(self, means: dict[str, float]) -> None:
+        """Called before lines and checkpoints; nowhere else does the loop wait for the device.
 
-    def _checkpoints(self) -> list[Path]:
-        if not self.checkpoint_dir.is_dir():
-            return []
-        return sorted(path for path in self.checkpoint_dir.iterdir() if re.fullmatch(r"step_\d{8}", path.name))
+        Raises:
+            DataError: A loss is not finite.
+        """
+        if not all(math.isfinite(value) for value in means.values()):
+            raise DataError(
+                f"The loss is not finite at step {self.step} ({means}); lower `learning_rate` or set "
+                "`mixed_precision: no`. Checkpoints from before it are kept."
+            )
+
+    def _save(self) -> None:
+        """Writes and publishes step_N; where one process cannot, all end, and the checkpoints before it are kept.
+
+        Raises:
+            DataError: The disk is full, or a weight is not finite.
+        """
+        main = self.accelerator.is_main_process
+        partial = self.checkpoints.folder / f".step_{self.step:08d}.partial"
+        with self._together(partial):
+            if not all(bool(torch.isfinite(tensor).all()) for tensor in self._weights()):
+                raise DataError(
+                    f"A weight is not finite at step {self.step}; lower `learning_rate`. Checkpoints from before it "
+                    "are kept."
+                )
+            if main:
+                self.checkpoints.begin(self.step)
+        with self._together(partial):
+            self.accelerator.save_state(str(partial))
+        with self._together(partial):
+            if main:
+                progress = {"step": self.step, "num_steps": self.num_steps, "num_skipped": self.num_skipped}
+                write_json(partial / "progress.json", {**progress, **self.identity})
+                self.checkpoints.publish(partial)
+
+    def _weights(self) -> Iterator[torch.Tensor]:
+        for tensor in (*self.objective.parameters(), *self.objective.buffers()):
+            if tensor.is_floating_point():
+                yield tensor.detach()
+
+    @contextlib.contextmanager
+    def _together(self, partial: Path) -> Iterator[None]:
+        """Work of all processes, after which each knows whether one of them failed: none waits for a dead one."""
+        failure = None
+        try:
+            with write_errors(self.checkpoints.folder):
+                yield
+        except DataError as error:
+            failure = error
+        failures = [failure and str(failure)]
+        if self.accelerator.num_processes > 1:
+            failures = gather_object(failures)
+        if any(failures):
+            if self.accelerator.is_main_process:
+                self.checkpoints.discard(partial)
+            raise failure or DataError(next(filter(None, failures)))
 
     def _load_newest(self) -> None:
-        checkpoints = self._checkpoints()
-        if not checkpoints:
-            return
-        progress = json.loads((checkpoints[-1] / "progress.json").read_text(encoding="utf-8"))
-        of_old_ones = {"max_minutes": 0.0, "planned_steps": progress["num_steps"], **LATER_FIXED_SETTINGS}
-        progress = of_old_ones | progress
-        changed = [name for name, value in self.identity.items() if progress.get(name) != _plain(value)]
-        if changed:
-            raise ConfigurationError(
-                f"{checkpoints[-1]} was made with another {', '.join(changed)}; use the same settings and data, "
-                "or another `output_dir`."
-            )
-        self.accelerator.load_state(str(checkpoints[-1]))
-        self.step, self.num_steps = progress["step"], progress["num_steps"]
+        """Goes on from the newest checkpoint that is whole, or from the start where there is none."""
+        found = [self.checkpoints.newest() if self.accelerator.is_main_process else None]
+        (newest,) = broadcast_object_list(found)
+        if newest is not None:
+            progress = json.loads((newest / "progress.json").read_text(encoding="utf-8"))
+            of_old_ones = {"max_minutes": 0.0, "planned_steps": progress["num_steps"], **LATER_FIXED_SETTINGS}
+            progress = of_old_ones | progress
+            changed = [name for name, value in self.identity.items() if progress.get(name) != _plain(value)]
+            if changed:
+                raise ConfigurationError(
+                    f"{newest} was made with another {', '.join(changed)}; use the same settings and data, "
+                    "or another `output_dir`."
+                )
+            self.accelerator.load_state(str(newest))  # tensors and numbers alone are unpickled: weights_only
+            self.step, self.num_steps = progress["step"], progress["num_steps"]
+            self.num_skipped = progress.get("num_skipped", 0)
         self._trim_log()
 
     def _trim_log(self) -> None:
-        """Drops log lines past the checkpoint: the resumed run writes them again."""
+        """Drops log lines past the checkpoint, which the resumed run writes again, and one that a kill cut off."""
         path = self.output_dir / "log.jsonl"
         if self.accelerator.is_main_process and path.exists():
-            lines = path.read_text(encoding="utf-8").splitlines()
-            kept = [line for line in lines if json.loads(line)["step"] <= self.step]
-            path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            kept = [line for line in lines if (step := _step_of(line)) is not None and step <= self.step]
+            with whole_file(path, "w") as file:
+                file.write("".join(line + "\n" for line in kept))
+
+
+def _step_of(line: str) -> int | None:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _check_cached(objective: nn.Module, accelerator: Accelerator) -> None:
@@ -410,16 +491,3 @@ def _scalars(settings: dict[str, Any]) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     """The value as JSON gives it back, so that a saved and a fresh one compare equal."""
     return json.loads(json.dumps(value, default=str))
-
-
-@contextlib.contextmanager
-def _on_terminate(stop: threading.Event) -> Iterator[None]:
-    """Lets SIGTERM finish the step under way and save, where signals can be handled (the main thread)."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)

@@ -120,6 +120,7 @@ def test_a_checkpoint_of_before_there_was_a_time_is_gone_on_from(train, tmp_path
     path = tmp_path / "parts" / "checkpoints" / "step_00000002" / "progress.json"
     progress = json.loads(path.read_text())
     path.write_text(json.dumps({key: progress[key] for key in progress.keys() - {"max_minutes", "planned_steps"}}))
+    path.with_name("files.json").unlink()
     assert_same(train(tmp_path / "parts", resume=True), whole)
 
 
@@ -158,7 +159,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(train, build_objective, tmp_pat
     broken = build_objective()
     with torch.no_grad():
         broken.model.logit_scale.fill_(float("nan"))
-    with pytest.raises(DataError, match="The loss is not finite at step 3"):
+    with pytest.raises(DataError, match="The loss is not finite at step 2"):
         train(tmp_path, objective=broken)
 
 
