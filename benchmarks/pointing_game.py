@@ -4,9 +4,9 @@
 
 Zhang et al. 2018 (International Journal of Computer Vision 126): a hit is a strongest pixel inside a box of the sign.
 Deviation: no tolerance of 15 pixels. Chance is the share of the image that the boxes cover. Signs that cover more than
-half of the image say little and are left out of the rows "focal". The map of shuffled weights (Adebayo et al. 2018,
-arXiv 1810.03292), by gradients, plays as well, and its rank correlation with the model's is given. The images are of another seed
-than any that `phenolip prepare phantoms` draws; intervals are bootstraps over images, seed 0.
+half of the image say little and are left out of the rows "focal". The gradient map of shuffled weights (Adebayo et al.
+2018, arXiv 1810.03292) plays as well, and its rank correlation with the model's is given. The images are of another
+seed than any that `phenolip prepare phantoms` draws; intervals are bootstraps over images, seed 0.
 """
 
 import argparse
@@ -26,7 +26,7 @@ SEED, SIZE_PX, MAX_FOCAL = 424_242, 224, 0.5
 NUM_RESAMPLES = 2000
 
 
-def play(encoder: Encoder, num_images: int, *, against_others: bool) -> dict[str, list]:
+def play(encoder: Encoder, num_images: int, *, against_others: bool, stride_px: int | None) -> dict[str, list]:
     """Hits, chance and rank correlations of each image's first sign."""
     names = {hpo_id: sign.name for hpo_id, sign in SIGNS.items()}
     embeds = dict(zip(names, encoder.encode_texts(candidate_texts(encoder, names)), strict=True))
@@ -42,7 +42,7 @@ def play(encoder: Encoder, num_images: int, *, against_others: bool) -> dict[str
         found["is_best"].append(max(embeds, key=lambda other: embeds[other] @ image_embed) in phantom.hpo_ids)
         found["chance"].append(inside.mean())
         for method in METHODS:
-            heat = heat_map(encoder, pixels, direction, method)
+            heat = heat_map(encoder, pixels, direction, method, stride_px=stride_px)
             found[method].append(hit(heat, inside))
             if method == "gradient":  # occlusion would cost as much again
                 random_heat = heat_map(shuffled, pixels, direction, method)
@@ -86,13 +86,20 @@ def main() -> None:
     parser.add_argument(
         "--against_others", action="store_true", help="explain the term less the mean of all 72, not the term alone"
     )
+    parser.add_argument("--stride_px", type=int, help="of occlusion; by default half a square, an eighth of the image")
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
-    found = play(Encoder.from_pretrained(args.model), args.num_images, against_others=args.against_others)
+    found = play(
+        Encoder.from_pretrained(args.model),
+        args.num_images,
+        against_others=args.against_others,
+        stride_px=args.stride_px,
+    )
     focal = np.array(found["chance"]) <= MAX_FOCAL
     result = {
         "model": args.model,
         "against_others": args.against_others,
+        "stride_px": args.stride_px,
         "all": summary(found, np.ones_like(focal)),
         "focal": summary(found, focal),
         "git_commit": git_commit(),

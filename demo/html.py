@@ -21,16 +21,16 @@ STYLE = """
 .ph-notice {border-left: 4px solid #bb3754; padding: .5rem .75rem; margin: 0;
   background: color-mix(in srgb, #bb3754 10%, transparent)}
 """
+PURPOSE = "For research, not for diagnosis."
 NOTICE = (
-    "For research, not for diagnosis. Scores compare candidates with each other, they are no probabilities of "
-    "disease. Do not upload pictures of patients without their consent. Uploads stay on this machine and are "
-    "deleted within ten minutes."
+    "Scores compare candidates with each other, they are no probabilities of disease. Do not upload pictures of "
+    "patients without their consent. Uploads stay on this machine and are deleted within ten minutes."
 )
 
 
 def notice() -> str:
     """What the page is not for."""
-    return f'<p class="ph-notice" role="note"><strong>{escape(NOTICE[:34])}</strong>{escape(NOTICE[34:])}</p>'
+    return f'<p class="ph-notice" role="note"><strong>{PURPOSE}</strong> {NOTICE}</p>'
 
 
 def bars(rows: Sequence[PhenotypePrediction]) -> str:

@@ -13,9 +13,13 @@ from phenolip.exceptions import PhenoLIPError
 from phenolip.ontology.graph import PHENOTYPIC_ABNORMALITY
 
 TOP, NUM_IMAGES = 10, 12
+_BUTTONS = ["download", "fullscreen"]  # not "share", which would send the picture elsewhere
+_GALLERY = {"columns": 4, "height": "auto", "object_fit": "contain", "buttons": _BUTTONS}
 DELETE_EVERY_S, DELETE_AFTER_S = 300, 300  # so that an upload is gone within ten minutes
-STYLE = html.STYLE + "\n.gradio-container {max-width: 1100px !important}\n@media (max-width: 640px) "
-STYLE += "{.gradio-container {padding: 8px !important}}\n"
+STYLE = f"""{html.STYLE}
+.gradio-container {{max-width: 1100px !important; margin: 0 auto !important}}
+@media (max-width: 640px) {{.gradio-container {{padding: 8px !important}}}}
+"""
 
 
 def build_page(
@@ -70,6 +74,10 @@ def _image_input(elem_id: str) -> gr.Image:
     )
 
 
+def _map_output(label: str, **options: Any) -> gr.Image:
+    return gr.Image(label=label, interactive=False, format="jpeg", buttons=_BUTTONS, **options)
+
+
 def _predict_tab(model: DemoModel, examples: Sequence[str]) -> None:
     with gr.Row():
         with gr.Column(min_width=300):
@@ -85,7 +93,7 @@ def _predict_tab(model: DemoModel, examples: Sequence[str]) -> None:
                 value="gradient",
                 label="Map",
             )
-            heat = gr.Image(label="What raises the score", interactive=False, elem_id="heat", format="jpeg")
+            heat = _map_output("What raises the score", elem_id="heat")
             words = gr.HTML(elem_id="definition")
             with gr.Accordion("Place in the ontology", open=False):
                 tree = gr.HTML()
@@ -120,7 +128,7 @@ def _predict_tab(model: DemoModel, examples: Sequence[str]) -> None:
 def _search_tab(model: DemoModel, catalog: Catalog) -> None:
     text = gr.Textbox(label="Phenotype (name or HPO id) or any text", max_length=2000, elem_id="query")
     button = gr.Button("Find images", variant="primary")
-    gallery = gr.Gallery(label="Images, nearest first", columns=4, height="auto", object_fit="contain")
+    gallery = gr.Gallery(label="Images, nearest first", **_GALLERY)
 
     @plain_errors
     def search(query: str) -> list[tuple]:
@@ -133,15 +141,15 @@ def _search_tab(model: DemoModel, catalog: Catalog) -> None:
 
 def _browse_tab(catalog: Catalog) -> None:
     here = gr.State(PHENOTYPIC_ABNORMALITY)
-    up = gr.Button("Up", size="sm", elem_id="up")
+    up = gr.Button("Up one level", size="sm", elem_id="up")
     words = gr.HTML()
     children = gr.Radio([], label="Below it: number of images", elem_id="children")
-    gallery = gr.Gallery(label="Images at or below it", columns=4, height="auto", object_fit="contain")
+    gallery = gr.Gallery(label="Images at or below it", **_GALLERY)
 
     def show(hpo_id: str) -> tuple:
         node, below = catalog.node(hpo_id), catalog.children(hpo_id)
         choices = [(f"{child.name} ({child.num_images:,})", child.hpo_id) for child in below]
-        count = f"<p>{node.num_images:,} images at or below it, {node.num_own:,} with the term itself.</p>"
+        count = f"<p>Images at or below it: {node.num_images:,}; with the term itself: {node.num_own:,}.</p>"
         images = _captioned(catalog.show(catalog.images_of(hpo_id)[:NUM_IMAGES]))
         return hpo_id, html.definition(catalog.ontology, hpo_id) + count, gr.Radio(choices, value=None), images
 
@@ -168,7 +176,7 @@ def _compare_tab(first: DemoModel, second: DemoModel, examples: Sequence[str]) -
         for model in (first, second):
             with gr.Column(min_width=280):
                 gr.Markdown(f"### {model.name}")
-                shown += [gr.HTML(), gr.Image(label="Its first phenotype", interactive=False, format="jpeg")]
+                shown += [gr.HTML(), _map_output("Its first phenotype")]
     if examples:
         gr.Examples(list(examples), image, label="Phantoms: drawn, no patients", cache_examples=False)
 

@@ -87,6 +87,6 @@ def test_search_and_tree(page):
     page.wait_for_selector("#children label")
     page.locator("#children input").first.focus()
     page.keyboard.press("Space")
-    page.wait_for_selector("text=images at or below it")
+    page.wait_for_selector("text=with the term itself: 0.")
     page.wait_for_timeout(1500)
     _keep(page, "tree")
