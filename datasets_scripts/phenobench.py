@@ -146,7 +146,8 @@ def _front(num_rows: int) -> dict[str, Any]:
 def _describe(facts: dict[str, Any]) -> str:
     left_out = ", ".join(f"{count} ({reason})" for reason, count in facts["num_rows_left_out"].items()) or "none"
     size = f"scaled down to at most {facts['max_side']} px" if facts["max_side"] else "as in the source, byte for byte"
-    return f"""Image-text pairs with phenotype labels, prepared by `phenolip prepare phenobench`.
+    return f"""Image-text pairs with phenotype labels, prepared by `phenolip prepare phenobench`. For research, not for
+diagnosis.
 
 - Source: `{facts["source"]}`
 - Rows: {facts["num_rows"]}; left out: {left_out}
