@@ -16,6 +16,7 @@ from PIL import Image
 
 from phenolip.dicom_images import DICOM_SUFFIXES, decode_dicom, is_dicom
 from phenolip.exceptions import DataError
+from phenolip.floors import require_floor
 
 #: Formats that are opened, by the names that Pillow registers (MPO comes with JPEG).
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
@@ -164,6 +165,7 @@ def jpeg_uri(data: bytes) -> str:
 def _open(data: bytes, name: str, max_pixels: int) -> Image.Image:
     if is_dicom(data):
         return decode_dicom(data, name, max_pixels)
+    require_floor("pillow")
     try:
         opened = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:

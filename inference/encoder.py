@@ -7,11 +7,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoModel, AutoTokenizer, BatchEncoding, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import (
+    AutoModel,
+    AutoTokenizer,
+    BatchEncoding,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import cached_file
 
 from phenolip.configuration_phenolip import TEXT_POOLINGS, PhenoLIPTextConfig
@@ -26,12 +34,15 @@ from phenolip.inference.encoding import (
     inference_mode,
     usable_device,
 )
+from phenolip.inference.model_check import check_model
 from phenolip.inference.model_knowledge import model_knowledge
 from phenolip.modeling_phenolip import PhenoLIPModel, PhenoLIPTextModel
 from phenolip.ontology.knowledge_book import KnowledgeBook
 from phenolip.processing_phenolip import PhenoLIPProcessor
 from phenolip.train.towers import longest_text
 
+# What configs and weights that do not fit each other raise below.
+_UNFIT = (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, StrictDataclassError)
 UNLIMITED = 100_000  # tokenizers without a limit report a number far above this
 
 
@@ -89,19 +100,22 @@ class Encoder:
         if model_type not in ("phenolip", "phenolip_text_model", *TEXT_POOLINGS):
             allowed = ", ".join(("phenolip", "phenolip_text_model", *TEXT_POOLINGS))
             raise ConfigurationError(f"`model` {path} must be one of {allowed}, got the model type {model_type!r}.")
+        check_model(path)
         device = usable_device(device)
         try:
             encoder = cls._load(path, model_type, device, dtype)
             encoder.source = path
             return encoder
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        except ConfigurationError:
+            raise
+        except (*_UNFIT, SafetensorError) as error:
             reason = str(error).strip().splitlines()[0].rstrip(".")
             raise ConfigurationError(f"`model` {path} cannot be loaded: {reason}.") from error
 
     @classmethod
     def _load(cls, path: str | Path, model_type: str, device: torch.device, dtype: torch.dtype) -> "Encoder":
         if model_type == "phenolip":
-            model = PhenoLIPModel.from_pretrained(path, dtype=dtype, use_safetensors=True).to(device)
+            model = _whole(PhenoLIPModel, path, dtype).to(device)
             processor = PhenoLIPProcessor.from_pretrained(path, config=model.config)
             return cls(
                 model,
@@ -112,7 +126,7 @@ class Encoder:
                 knowledge=model_knowledge(path),
             )
         if model_type == "phenolip_text_model":
-            model = PhenoLIPTextModel.from_pretrained(path, dtype=dtype, use_safetensors=True)
+            model = _whole(PhenoLIPTextModel, path, dtype)
         else:
             model = _sentence_encoder(path, dtype)
         # With the config at hand, transformers does not ask whether to run the code that the folder carries.
@@ -226,14 +240,23 @@ def _num_cut(encoded: BatchEncoding, row: int) -> int:
 def _model_type(path: str | Path) -> str:
     try:
         config, _ = PreTrainedConfig.get_config_dict(str(path))
-    except OSError:
+    except (OSError, RecursionError):  # none, or brackets within brackets
         config = {}
-    if not config.get("model_type"):
+    if not isinstance(config, dict) or not config.get("model_type"):
         raise ConfigurationError(
             f"`model` {path} must be a folder with weights and a config.json that states `model_type`, or a Hub id; "
             "there is none."
         )
     return config["model_type"]
+
+
+def _whole(kind: type[PreTrainedModel], path: str | Path, dtype: torch.dtype) -> Any:
+    """A model all of whose tensors the folder holds: transformers would fill the others with random numbers."""
+    model, loading = kind.from_pretrained(path, dtype=dtype, use_safetensors=True, output_loading_info=True)
+    if loading["missing_keys"]:
+        missing = sorted(loading["missing_keys"])
+        raise ConfigurationError(f"`model` {path} lacks {len(missing)} of its tensors, {missing[0]} among them.")
+    return model
 
 
 def _sentence_encoder(path: str | Path, dtype: torch.dtype) -> PhenoLIPTextModel:

@@ -46,7 +46,7 @@ def read_json(model: str | Path, name: str) -> dict[str, Any] | None:
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise ConfigurationError(f"`model` {model}: {name} is not JSON: {first_line(error)}.") from error
     if not isinstance(content, dict):
         raise ConfigurationError(f"`model` {model}: {name} must hold an object, got a {type(content).__name__}.")
@@ -64,7 +64,8 @@ def weight_files(model: str | Path, name: str = TRANSFORMERS_WEIGHTS, *, sharded
         return [path]
     index = read_json(model, f"{name}.index.json") if sharded else None
     if index is not None:
-        shards = sorted({str(shard) for shard in dict(index.get("weight_map") or {}).values()})
+        weight_map = index.get("weight_map")
+        shards = sorted(set(map(str, weight_map.values()))) if isinstance(weight_map, dict) else []
         if not shards or any(Path(shard).name != shard for shard in shards):  # a path would lead out of the folder
             raise ConfigurationError(f"`model` {model}: {name}.index.json must name files beside it.")
         found = [(shard, find_file(model, shard)) for shard in shards]

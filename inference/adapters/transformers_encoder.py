@@ -12,6 +12,7 @@ from phenolip.inference.adapters.base import DualEncoder
 from phenolip.inference.adapters.files import file_hashes, first_line, weight_files
 from phenolip.inference.adapters.image_settings import describe_image_processor
 from phenolip.inference.encoding import usable_device
+from phenolip.inference.model_check import check_model
 
 UNLIMITED = 100_000  # tokenizers without a limit report a number far above this
 
@@ -52,6 +53,7 @@ class TransformersEncoder(DualEncoder):
             ConfigurationError: A file is missing or damaged, or the weights do not fit.
         """
         device = usable_device(device)
+        check_model(path)
         files = weight_files(path)
         try:
             model, loading = cls.model_class.from_pretrained(

@@ -10,6 +10,7 @@ from stat import S_ISREG
 from lxml import etree
 
 from phenolip.exceptions import DataError
+from phenolip.floors import require_floor
 from phenolip.phenokg.articles.jats_text import MATHML, is_standard_entity
 from phenolip.phenokg.records import ArticleFile, Drop
 
@@ -137,6 +138,7 @@ def _read(file: ArticleFile, max_bytes: int) -> bytes:
 
 
 def _parse(data: bytes) -> etree._Element:
+    require_floor("lxml")
     # With `recover`, a prefix without namespace is noted and no more; what breaks the XML is looked for below.
     parser = etree.XMLParser(
         load_dtd=False,
