@@ -111,6 +111,7 @@ LATER_SETTINGS = {
     "grayscale": False,
     "reduced_decoding": False,
     "patch_dropout": 0.0,
+    "torch_compile": "no",
     "init_from": None,
     "lora_rank": 0,
     "lora_alpha": 16.0,

@@ -30,6 +30,7 @@ from phenolip.provenance import content_hash, write_json
 from phenolip.train.adapters import add_adapters, merged, save_adapter
 from phenolip.train.arguments import RunArguments, parse, require
 from phenolip.train.build_matching import build_similarity, build_text_matching, build_weighted_matching
+from phenolip.train.compiled_towers import compile_towers
 from phenolip.train.data import EpochPlan, ImageTextPairs
 from phenolip.train.distillation import CAPTION_FORMS, NAME_FORMS
 from phenolip.train.entry import run_entry_point, write_run_record
@@ -114,6 +115,8 @@ def main(argv: list[str] | None = None) -> None:
             rewrite=rewrite,
         )
         samples = _build_samples(rows, model, processor, model_args, data_args, run.seed, accelerator, cache_dir)
+    if model_args.torch_compile != "no":  # once what is frozen has been encoded
+        compile_towers(model, model_args.torch_compile)
     objective = _build_objective(
         model, processor, inputs, loss_args, model_args.chunk_size, findings=findings, ontology=ontology
     )

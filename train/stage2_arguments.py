@@ -62,6 +62,11 @@ class ModelArguments:
     patch_dropout: float = setting(
         0.0, help="Share of an image's patches that a vision transformer does not see in training (FLIP)."
     )
+    torch_compile: Literal["no", "inductor", "aot_eager", "eager"] = setting(
+        "no",
+        help="Backend of torch.compile for both towers; inductor wants a C++ compiler or Triton. The first steps then "
+        "take minutes; widths of texts are multiples of 8.",
+    )
     gradient_checkpointing: bool = setting(False, help="Less memory, about a third more time.")
     lora_rank: int = setting(
         0,
