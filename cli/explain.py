@@ -12,8 +12,8 @@ EXAMPLES = """examples:
   phenolip explain eye.png --term HP:0000518 --model runs/mini/stage2 --output runs/why
       runs/why/eye_HP0000518.png: the image, the map over it, its scale, and parents, children and siblings with
       their cosines; the same numbers in eye_HP0000518.json
-  phenolip explain eye.png --term Cataract --model runs/mini/stage2 --method occlusion --output why.png
-      hides squares of the image one after the other: exact, for any tower, and slower
+  phenolip explain eye.png --term Cataract --model runs/mini/stage2 --method gradient --output why.png
+      one pass forward and back instead of one for each hidden square
   phenolip explain eye.png --term Cataract --model runs/mini/stage2 --sanity --output why.png
       also compares the map with that of shuffled weights, which must be another
 
@@ -33,9 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method",
         choices=("gradient", "occlusion"),
-        default="gradient",
-        help="gradient: one pass forward and back; occlusion: the fall of the score where squares are hidden "
-        "(default: gradient)",
+        default="occlusion",
+        help="occlusion: the fall of the score where squares are hidden; gradient: one pass forward and back, and "
+        "for convolutional towers much less reliable (docs/explain.md) (default: occlusion)",
     )
     parser.add_argument(
         "--square_px", type=int, metavar="N", help="side of a hidden square in the model's pixels (default: a quarter)"

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from html import escape
 
+from PIL import Image
+
+from phenolip.images import thumbnail_uri
 from phenolip.inference.predict import PhenotypePrediction
 from phenolip.inference.prediction_tree import TreeNode
 from phenolip.ontology.graph import PHENOTYPIC_ABNORMALITY, PhenotypeOntology
@@ -18,9 +21,15 @@ STYLE = """
   color-mix(in srgb, currentColor 20%, transparent)}
 .ph-tree {padding-left: 0; border: 0}
 .ph-tree li {margin: .2rem 0; overflow-wrap: anywhere}
+.ph-picture img {width: 100%; display: block; border-radius: 3px}
+.ph-images {display: grid; grid-template-columns: repeat(auto-fill, minmax(140px, 1fr)); gap: .75rem}
+.ph-images figure {margin: 0}
+.ph-images img {width: 100%; border-radius: 3px}
+.ph-images figcaption {font-size: .8rem; overflow-wrap: anywhere; max-height: 8rem; overflow-y: auto}
 .ph-notice {border-left: 4px solid #bb3754; padding: .5rem .75rem; margin: 0;
   background: color-mix(in srgb, #bb3754 10%, transparent)}
 """
+PICTURE_PX = 448
 PURPOSE = "For research, not for diagnosis."
 NOTICE = (
     "Scores compare candidates with each other, they are no probabilities of disease. Do not upload pictures of "
@@ -68,6 +77,24 @@ def definition(ontology: PhenotypeOntology, hpo_id: str) -> str:
     return (
         f"<h3>{escape(term.name)} <small>{escape(term.id)}</small></h3><p>{said}</p>{also}<p><small>{path}</small></p>"
     )
+
+
+def picture(image: Image.Image, words: str) -> str:
+    """A picture inside the page: as a file, Gradio would keep it, and break it where two users ask for the same."""
+    source = thumbnail_uri(image, PICTURE_PX)
+    return (
+        f'<figure class="ph-picture"><img src="{source}" alt="{escape(words)}"><small>{escape(words)}</small></figure>'
+    )
+
+
+def images(found: Sequence[tuple[Image.Image, str]]) -> str:
+    """Small pictures with their captions."""
+    shown = [
+        f'<figure><img src="{thumbnail_uri(image, PICTURE_PX)}" alt="">'
+        f"<figcaption>{escape(words)}</figcaption></figure>"
+        for image, words in found
+    ]
+    return f'<div class="ph-images">{"".join(shown)}</div>' if shown else "<p>No images.</p>"
 
 
 def way_down(ontology: PhenotypeOntology, hpo_id: str) -> list[str]:

@@ -5,16 +5,16 @@ from functools import wraps
 from typing import Any
 
 import gradio as gr
+from PIL import Image
 
 from phenolip.demo import html
 from phenolip.demo.catalog import Catalog, Found
 from phenolip.demo.service import DemoModel, open_upload
 from phenolip.exceptions import PhenoLIPError
+from phenolip.inference.explain import Method
 from phenolip.ontology.graph import PHENOTYPIC_ABNORMALITY
 
 TOP, NUM_IMAGES = 10, 12
-_BUTTONS = ["download", "fullscreen"]  # not "share", which would send the picture elsewhere
-_GALLERY = {"columns": 4, "height": "auto", "object_fit": "contain", "buttons": _BUTTONS}
 DELETE_EVERY_S, DELETE_AFTER_S = 300, 300  # so that an upload is gone within ten minutes
 STYLE = f"""{html.STYLE}
 .gradio-container {{max-width: 1100px !important; margin: 0 auto !important}}
@@ -74,10 +74,6 @@ def _image_input(elem_id: str) -> gr.Image:
     )
 
 
-def _map_output(label: str, **options: Any) -> gr.Image:
-    return gr.Image(label=label, interactive=False, format="jpeg", buttons=_BUTTONS, **options)
-
-
 def _predict_tab(model: DemoModel, examples: Sequence[str]) -> None:
     with gr.Row():
         with gr.Column(min_width=300):
@@ -89,11 +85,11 @@ def _predict_tab(model: DemoModel, examples: Sequence[str]) -> None:
             ranked = gr.HTML(elem_id="ranked", label="Phenotypes")
             term = gr.Dropdown([], label="Explain", interactive=True, elem_id="term")
             method = gr.Radio(
-                [("fast: gradients", "gradient"), ("exact: hide squares", "occlusion")],
-                value="gradient",
+                [("hide squares", "occlusion"), ("gradients", "gradient")],
+                value="occlusion",
                 label="Map",
             )
-            heat = _map_output("What raises the score", elem_id="heat")
+            heat = gr.HTML(elem_id="heat")
             words = gr.HTML(elem_id="definition")
             with gr.Accordion("Place in the ontology", open=False):
                 tree = gr.HTML()
@@ -108,7 +104,7 @@ def _predict_tab(model: DemoModel, examples: Sequence[str]) -> None:
         return (
             html.bars(best),
             gr.Dropdown(choices, value=first),
-            model.map_over(picture, first),
+            _map_of(model, picture, first),
             html.definition(model.ontology, first),
             html.tree(model.tree(scores, TOP)),
         )
@@ -116,8 +112,8 @@ def _predict_tab(model: DemoModel, examples: Sequence[str]) -> None:
     @plain_errors
     def explain(path: str | None, hpo_id: str | None, how: str) -> tuple:
         if not hpo_id:
-            return None, ""
-        return model.map_over(open_upload(path), hpo_id, how), html.definition(model.ontology, hpo_id)
+            return "", ""
+        return _map_of(model, open_upload(path), hpo_id, how), html.definition(model.ontology, hpo_id)
 
     button.click(rank, image, [ranked, term, heat, words, tree], api_name="rank")
     # `input`, not `change`: the list that a ranking fills must not ask for the same map again
@@ -128,10 +124,10 @@ def _predict_tab(model: DemoModel, examples: Sequence[str]) -> None:
 def _search_tab(model: DemoModel, catalog: Catalog) -> None:
     text = gr.Textbox(label="Phenotype (name or HPO id) or any text", max_length=2000, elem_id="query")
     button = gr.Button("Find images", variant="primary")
-    gallery = gr.Gallery(label="Images, nearest first", **_GALLERY)
+    gallery = gr.HTML(elem_id="found")
 
     @plain_errors
-    def search(query: str) -> list[tuple]:
+    def search(query: str) -> str:
         found = catalog.search(model.predictor.encoder, model.text_embed(query), NUM_IMAGES)
         return _captioned(found)
 
@@ -144,7 +140,7 @@ def _browse_tab(catalog: Catalog) -> None:
     up = gr.Button("Up one level", size="sm", elem_id="up")
     words = gr.HTML()
     children = gr.Radio([], label="Below it: number of images", elem_id="children")
-    gallery = gr.Gallery(label="Images at or below it", **_GALLERY)
+    gallery = gr.HTML()
 
     def show(hpo_id: str) -> tuple:
         node, below = catalog.node(hpo_id), catalog.children(hpo_id)
@@ -176,7 +172,7 @@ def _compare_tab(first: DemoModel, second: DemoModel, examples: Sequence[str]) -
         for model in (first, second):
             with gr.Column(min_width=280):
                 gr.Markdown(f"### {model.name}")
-                shown += [gr.HTML(), _map_output("Its first phenotype")]
+                shown += [gr.HTML(), gr.HTML()]
     if examples:
         gr.Examples(list(examples), image, label="Phantoms: drawn, no patients", cache_examples=False)
 
@@ -185,11 +181,17 @@ def _compare_tab(first: DemoModel, second: DemoModel, examples: Sequence[str]) -
         picture, results = open_upload(path), []
         for model in (first, second):
             best = model.predictor.best(model.score(picture), top=TOP)[0]
-            results += [html.bars(best), model.map_over(picture, best[0].hpo_id)]
+            results += [html.bars(best), _map_of(model, picture, best[0].hpo_id)]
         return results
 
     button.click(rank_both, image, shown, api_name="compare")
 
 
-def _captioned(found: Sequence[Found]) -> list[tuple]:
-    return [(one.picture, one.caption if one.cosine is None else f"{one.cosine:.3f}  {one.caption}") for one in found]
+def _map_of(model: DemoModel, picture: Image.Image, hpo_id: str, method: Method = "occlusion") -> str:
+    name = model.ontology[hpo_id].name
+    return html.picture(model.map_over(picture, hpo_id, method), f"What raises the score of: {name}")
+
+
+def _captioned(found: Sequence[Found]) -> str:
+    words = (one.caption if one.cosine is None else f"{one.cosine:.3f}  {one.caption}" for one in found)
+    return html.images([(one.picture, text) for one, text in zip(found, words, strict=True)])

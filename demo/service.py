@@ -45,7 +45,7 @@ class DemoModel:
         """The best candidates under their organ systems."""
         return self.predictor.trees(scores, self.ontology, top=top)[0]
 
-    def map_over(self, picture: Image.Image, hpo_id: str, method: Method = "gradient") -> Image.Image:
+    def map_over(self, picture: Image.Image, hpo_id: str, method: Method = "occlusion") -> Image.Image:
         """The map of one phenotype over what the model sees of the picture.
 
         Raises:
@@ -55,7 +55,8 @@ class DemoModel:
             raise DataError(f"{hpo_id} is not among the {len(self.predictor.hpo_ids)} candidates of this model.")
         pixels = model_pixels(self.predictor.encoder, picture)
         direction = self.predictor.embeds[self.predictor.hpo_ids.index(hpo_id)]
-        heat = heat_map(self.predictor.encoder, pixels, direction, method)
+        stride = max(1, max(pixels.shape[-2:]) // 4)  # squares side by side: 16 passes, an answer in time
+        heat = heat_map(self.predictor.encoder, pixels, direction, method, stride_px=stride)
         return overlay(seen_picture(self.predictor.encoder, pixels), heat)
 
     def text_embed(self, text: str) -> NDArray[np.float32]:

@@ -114,8 +114,11 @@ def test_words_of_data_are_escaped(ontology):
         html.bars([PhenotypePrediction(CATARACT, evil, 0.5, 0.25)]),
         html.tree([TreeNode(EYE, evil, 0.5, False, [TreeNode(LENS, evil, 0.5, True)])]),
         html.definition(ontology, CATARACT),
+        html.picture(Image.new("RGB", (8, 8)), f'{evil}"'),
+        html.images([(Image.new("RGB", (8, 8)), evil)]),
     ]
     assert not any("<script>" in part or "<of" in part for part in parts)
+    assert parts[3].count('"') == 6 and html.images([]) == "<p>No images.</p>"
     assert "25.0 %" in parts[0] and "width:25.00%" in parts[0]
     assert "Abnormality of the eye &rsaquo; Abnormal lens morphology &rsaquo; Cataract" in parts[2]
     assert "not for diagnosis" in html.notice()
