@@ -12,7 +12,7 @@ from phenolip.exceptions import ConfigurationError, PhenoLIPError, near_matches
 
 COMMANDS = (
     *("ontology", "link", "extract", "kg", "prepare", "audit", "bench", "eval", "compare", "published", "predict"),
-    *("thresholds", "similarity", "embed", "search", "explain", "demo"),
+    *("thresholds", "similarity", "anonymise", "embed", "search", "explain", "demo"),
     *("convert", "merge", "export", "card", "push", "quickstart", "mini", "ablation", "env"),
 )
 
