@@ -119,9 +119,8 @@ def soak(cases: list[Case], folder: Path, seconds: float, rng: random.Random, ma
             shutil.rmtree(output, ignore_errors=True)
             killed, ends = 0, [-1]
             while any(ends):
-                harm = (
-                    rng.uniform(0.02, pace[case.name] / 2) if killed < max_kills and time.monotonic() < stop else None
-                )
+                harmed = killed < max_kills and time.monotonic() < stop
+                harm = rng.uniform(0.02, pace[case.name] / 2) if harmed else None
                 killed += harm is not None
                 ends = live(case, output, harm, rng)
                 case.ends.update(ends)
@@ -130,9 +129,8 @@ def soak(cases: list[Case], folder: Path, seconds: float, rng: random.Random, ma
             case.runs += 1
             same = not any(ends) and _bytes(case, output) == wanted[case.name]
             case.lost += not same
-            sys.stderr.write(
-                f"{case.name}: {killed} lives, {sum(case.kills.values())} kills so far, {'the same' if same else f'LOST {ends}'}\n"
-            )
+            sent, state = sum(case.kills.values()), "the same" if same else f"LOST {ends}"
+            sys.stderr.write(f"{case.name}: {killed} lives, {sent} kills so far, {state}\n")
 
 
 def live(case: Case, output: Path, harm_after_s: float | None, rng: random.Random) -> list[int]:

@@ -1,12 +1,13 @@
 """What frozen encoders say about texts, kept on disk: filled once, by any number of processes, and memory-mapped."""
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock, Timeout
+
+from phenolip.whole_files import whole_file
 
 PART_SIZE = 2048  # texts between two writes: what an interrupted run does again at most
 MOST_IN_MEMORY = 2**28  # bytes; larger results are memory-mapped, so that processes share them
@@ -72,9 +73,8 @@ class TextFeatureStore:
         self._write(f"part_{name}.npy", part)
 
     def _write(self, name: str, array: np.ndarray) -> None:
-        partial = self.folder / f".{os.getpid()}.{name}"
-        np.save(partial, array, allow_pickle=False)
-        os.replace(partial, self.folder / name)
+        with whole_file(self.folder / name) as file:
+            np.save(file, array, allow_pickle=False)
 
     def _stored(self) -> Iterator[np.ndarray]:
         for path in sorted(self.folder.glob("part_*.npy")):

@@ -1,0 +1,29 @@
+"""A slice of `make soak`: a few kills of training and construction, and the same bytes at the end."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOAK = Path(__file__).parents[2] / "benchmarks" / "soak.py"
+
+
+def soak(tmp_path, seconds, *names):
+    command = [sys.executable, SOAK, "--seconds", str(seconds), "--output", tmp_path / "soak.json", "--only", *names]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    return json.loads((tmp_path / "soak.json").read_text())
+
+
+def test_a_few_kills_lose_nothing(tmp_path):
+    report = soak(tmp_path, 6, "stage1", "build")
+    assert all(case["runs"] and not case["lost"] for case in report.values())
+    assert sum(sum(case["kills"].values()) for case in report.values()) > 1
+
+
+@pytest.mark.slow
+def test_two_processes_and_workers_lose_nothing(tmp_path):
+    report = soak(tmp_path, 120, "stage1-2-processes", "stage2-workers", "stage2-2-processes", "stage2-gradient-cache")
+    assert all(case["kills"] and not case["lost"] for case in report.values())
