@@ -1,4 +1,4 @@
-"""One side of `benchmarks/search.py`: ours, plain NumPy, or the flat index of FAISS, over rows mapped from the disk."""
+"""One side of `benchmarks/search.py`: ours, plain NumPy, or the flat index of FAISS, over rows mapped from disk."""
 
 from collections.abc import Callable
 from typing import Any

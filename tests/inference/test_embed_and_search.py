@@ -113,9 +113,8 @@ def test_bad_rows_are_counted_up_to_a_cap(data, encoder, ontology, tmp_path):
     (tmp_path / "metadata.jsonl").write_text(lines)
     with pytest.raises(DataError, match="1 of 8 rows are bad"):
         embed_dataset(encoder, tmp_path, tmp_path / "index", CONFIG, ontology=ontology)
-    manifest = embed_dataset(
-        encoder, tmp_path, tmp_path / "index", replace(CONFIG, dtype="float16"), ontology=ontology, max_bad_fraction=0.2
-    )
+    config = replace(CONFIG, dtype="float16")
+    manifest = embed_dataset(encoder, tmp_path, tmp_path / "index", config, ontology=ontology, max_bad_fraction=0.2)
     assert manifest["num_rows_left_out"] == {"image is missing": 1} and manifest["num_rows"] == 7
     half = EmbeddingIndex(tmp_path / "index")
     assert half.embeds().dtype == np.float16
