@@ -466,8 +466,8 @@ class PhenoLIPModel(PhenoLIPPreTrainedModel):
 
     def forward(
         self,
-        input_ids: torch.LongTensor,
-        pixel_values: torch.FloatTensor,
+        input_ids: torch.LongTensor | None = None,
+        pixel_values: torch.FloatTensor | None = None,
         attention_mask: torch.Tensor | None = None,
         token_type_ids: torch.LongTensor | None = None,
         return_loss: bool = False,
@@ -476,9 +476,9 @@ class PhenoLIPModel(PhenoLIPPreTrainedModel):
     ) -> PhenoLIPOutput:
         r"""
         Args:
-            input_ids (`torch.LongTensor` of shape `(num_texts, sequence_length)`):
-                Tokens.
-            pixel_values (`torch.FloatTensor` of shape `(num_images, num_channels, height, width)`):
+            input_ids (`torch.LongTensor` of shape `(num_texts, sequence_length)`, *optional*):
+                Tokens. Images or texts alone give the embeddings of their side, and no logits.
+            pixel_values (`torch.FloatTensor` of shape `(num_images, num_channels, height, width)`, *optional*):
                 Images.
             attention_mask (`torch.Tensor` of shape `(num_texts, sequence_length)`, *optional*):
                 1 for a token, 0 for padding.
@@ -491,9 +491,20 @@ class PhenoLIPModel(PhenoLIPPreTrainedModel):
             kwargs:
                 Passed on to both towers, for example `output_hidden_states`.
         """
-        text_kwargs = kwargs if chunk_size is None else {}
-        text_output = self.text_model(input_ids, attention_mask, chunk_size=chunk_size, **text_kwargs)
-        vision_output = self.vision_model(pixel_values, **kwargs)
+        if pixel_values is None and input_ids is None:
+            raise ValueError("`input_ids` or `pixel_values` must be given, got neither.")
+        if return_loss and (pixel_values is None or input_ids is None):
+            raise ValueError("`return_loss` needs both `input_ids` and `pixel_values`, got one of them.")
+        text_output = vision_output = None
+        if input_ids is not None:
+            text_kwargs = kwargs if chunk_size is None else {}
+            text_output = self.text_model(input_ids, attention_mask, chunk_size=chunk_size, **text_kwargs)
+        if pixel_values is not None:
+            vision_output = self.vision_model(pixel_values, **kwargs)
+        if text_output is None:
+            return PhenoLIPOutput(image_embeds=vision_output.image_embeds, vision_model_output=vision_output)
+        if vision_output is None:
+            return PhenoLIPOutput(text_embeds=text_output.text_embeds, text_model_output=text_output)
         text_embeds, image_embeds = text_output.text_embeds, vision_output.image_embeds
         with torch.autocast(image_embeds.device.type, enabled=False):  # float32, whatever the towers compute in
             logits_per_image = self.logit_scale.float().exp() * image_embeds @ text_embeds.t()

@@ -244,6 +244,18 @@ def test_identity_projection_begins_as_the_tower(projection_dim, tmp_path):
     assert torch.equal(again.projection.layers.weight, model.projection.layers.weight)
 
 
+def test_one_side_alone_gives_its_embeddings():
+    model = phenolip()
+    whole = model(**texts(), pixel_values=images())
+    seen, read = model(pixel_values=images()), model(**texts())
+    assert torch.equal(seen[0], whole.image_embeds) and torch.equal(read[0], whole.text_embeds)
+    assert seen.logits_per_image is None and read.logits_per_image is None
+    with pytest.raises(ValueError, match="`input_ids` or `pixel_values` must be given"):
+        model()
+    with pytest.raises(ValueError, match="`return_loss` needs both"):
+        model(pixel_values=images(), return_loss=True)
+
+
 def test_loss_is_the_mean_of_both_directions():
     model = phenolip()
     output = model(**texts(), pixel_values=images(), return_loss=True)

@@ -42,12 +42,10 @@ inputs = processor(images=Image.open(sys.argv[2]), text=["long fingers", "a hand
 print(json.dumps(model(**inputs).logits_per_image.tolist()))
 """
 PIPELINES = """
-from transformers import AutoModel, AutoProcessor, pipeline
+from transformers import pipeline
 classify = pipeline("zero-shot-image-classification", model=sys.argv[1], trust_remote_code=True)
 scores = classify(sys.argv[2], candidate_labels=["long fingers", "a hand"])
-model = AutoModel.from_pretrained(sys.argv[1], trust_remote_code=True)
-images = AutoProcessor.from_pretrained(sys.argv[1], trust_remote_code=True).image_processor
-embed = pipeline("image-feature-extraction", model=model.vision_model, image_processor=images)
+embed = pipeline("image-feature-extraction", model=sys.argv[1], trust_remote_code=True)
 print(json.dumps([sum(row["score"] for row in scores), embed(sys.argv[2])]))
 """
 LOAD = """
