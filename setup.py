@@ -128,6 +128,8 @@ setup(
             "phenolip[adapt]",
             "phenopackets>=2.0.2.post5",  # the published schema, for the test of `predict --format phenopacket`
             "pytest>=8.3",
+            "hypothesis>=6.140",
+            "pip-audit>=2.10",
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.6",
             "ruff>=0.14",

@@ -18,6 +18,7 @@ from phenolip.phenokg.package_data import package_data_sha256
 from phenolip.phenokg.records import ArticleFile, ArticleId, arrow_schema
 from phenolip.phenokg.split_pairs import STEP as LAST
 from phenolip.phenokg.steps import Run, Step, find_step, make_config
+from phenolip.plain_yaml import read_yaml
 from phenolip.provenance import content_hash
 
 #: Settings that decide where and how work is done, not what comes out: paths, whose contents are in an identity if
@@ -131,7 +132,7 @@ class BuildConfig:
 def read_settings(path: str | Path) -> dict[str, Any]:
     """The settings of a YAML file, not yet checked: fields of `BuildConfig`, and `steps` with the settings of each."""
     try:
-        loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        loaded = read_yaml(path)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigurationError(f"`config` {path} cannot be read as YAML: {' '.join(str(error).split())}.") from None
     if not isinstance(loaded, dict) or not isinstance(loaded.get("steps"), dict):

@@ -101,7 +101,7 @@ def _from_row(row: dict, record_type: type[Record], where: str, path: Path) -> R
 def _decoded(line: bytes, where: str) -> dict:
     try:
         row = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{where} is no JSON: {error}.") from None
     if not isinstance(row, dict):
         raise DataError(f"{where} must be a JSON object, got {type(row).__name__}.")

@@ -19,6 +19,7 @@ from phenolip.phenokg.records import CaptionedFigure, CaptionSpan, Drop, SplitCa
 STEP = "split_captions"
 VERSION = 1
 MAX_LABELS = 100
+MAX_NAMED = 10_000  # ranges such as (a-z) again and again: each is a text of its own
 
 _OPENING = re.compile(r"(?:[\s.,;:)]|(?:and|or)\s)*")
 _CLOSING = ",;("
@@ -84,6 +85,8 @@ def split_caption(
     labels = choose_labels(caption)
     if (num_labels := len({name for label in labels for name in label.names})) > max_labels:
         raise DataError(f"A caption must name {max_labels:,} subfigures at most, got {num_labels:,}.")
+    if (num_named := sum(len(label.names) for label in labels)) > MAX_NAMED:
+        raise DataError(f"A caption must name its subfigures {MAX_NAMED:,} times at most, got {num_named:,}.")
     return _put_together(caption, find_pieces(caption, labels) if labels else Pieces([(0, len(caption))]))
 
 

@@ -10,6 +10,7 @@ import yaml
 from phenolip.eval.evaluators.zero_shot_ontology import check_prompt_sets
 from phenolip.eval.evaluators.zero_shot_variants import check_variants
 from phenolip.exceptions import ConfigurationError
+from phenolip.plain_yaml import read_yaml
 
 TASKS_DIR = Path(__file__).parent
 EVALUATORS = {  # name -> its settings
@@ -88,8 +89,8 @@ def load_task(name: str | Path) -> Task:
         hint = f" Close: {', '.join(map(repr, close))}." if close else ""
         raise ConfigurationError(f"Unknown task {str(name)!r}.{hint} Tasks: {', '.join(list_tasks())}.")
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+        settings = read_yaml(path)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigurationError(f"{path.name} is not YAML: {' '.join(str(error).split())}.") from error
     return _check(settings, path)
 
