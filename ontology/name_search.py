@@ -23,7 +23,7 @@ class NameSearch:
         >>> from phenolip.ontology import PhenotypeTerm
         >>> terms = [PhenotypeTerm("HP:0000118", "Phenotypic abnormality"),
         ...          PhenotypeTerm("HP:0000518", "Cataract", parents=("HP:0000118",))]
-        >>> NameSearch(PhenotypeOntology(terms)).find("Bilateral cataracts.")
+        >>> NameSearch(PhenotypeOntology(terms, release="2025-01-16")).find("Bilateral cataracts.")
         ('HP:0000518',)
     """
 
