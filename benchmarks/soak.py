@@ -80,9 +80,13 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="names of cases, by default all")
     parser.add_argument("--output", type=Path, help="JSON with the counts")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        cases = [case for case in make_cases(Path(folder)) if not arguments.only or case.name in arguments.only]
-        soak(cases, Path(folder), arguments.seconds, random.Random(arguments.seed))
+    folder, owner = Path(tempfile.mkdtemp(prefix="soak-")), os.getpid()
+    try:
+        cases = [case for case in make_cases(folder) if not arguments.only or case.name in arguments.only]
+        soak(cases, folder, arguments.seconds, random.Random(arguments.seed))
+    finally:
+        if os.getpid() == owner:  # a life that leaves by another way must not take the inputs with it
+            shutil.rmtree(folder, ignore_errors=True)
     report = {case.name: _counts(case) for case in cases}
     if arguments.output:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +106,7 @@ def _counts(case: Case) -> dict:
 
 def soak(cases: list[Case], folder: Path, seconds: float, rng: random.Random, max_kills: int = 30) -> None:
     """Runs each case once unharmed, then all of them in turn with faults, up to `max_kills` in a run."""
-    stop, wanted, pace = time.monotonic() + seconds, {}, {}
+    wanted, pace = {}, {}
     for case in cases:
         started = time.monotonic()
         ends = live(case, folder / case.name / "whole", None, rng)
@@ -111,6 +115,7 @@ def soak(cases: list[Case], folder: Path, seconds: float, rng: random.Random, ma
             raise SystemExit(f"{case.name} does not end by itself: {ends}; {log[-3000:]}")
         pace[case.name] = time.monotonic() - started
         wanted[case.name] = _bytes(case, folder / case.name / "whole")
+    stop = time.monotonic() + seconds
     while time.monotonic() < stop:
         for case in cases:
             if time.monotonic() >= stop:
