@@ -13,6 +13,7 @@ from transformers import HfArgumentParser
 
 from phenolip.command_line import fold_flag
 from phenolip.exceptions import ConfigurationError, near_matches
+from phenolip.plain_yaml import read_yaml
 
 
 def setting(default: Any = dataclasses.MISSING, *, help: str) -> Any:
@@ -116,7 +117,7 @@ class _OneSentenceParser(HfArgumentParser):
 
 def _yaml_tokens(path: Path, known: set[str]) -> list[str]:
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        loaded = read_yaml(path)
     except FileNotFoundError:
         raise ConfigurationError(f"`--config` must name a YAML file, and {path} does not exist.") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedType
 from torch import nn
 
 Batch = dict[str, torch.Tensor]
@@ -110,7 +111,7 @@ def cached_backward(
         exchanges = synchronise and place == num_micro_batches - 1
         with contextlib.nullcontext() if exchanges else accelerator.no_sync(wrapped):
             _set_random_state(accelerator.device, states[place])
-            made = wrapped(batch, reach_all=exchanges and accelerator.num_processes > 1)
+            made = wrapped(batch, reach_all=exchanges and accelerator.distributed_type != DistributedType.NO)
             trained = [name for name, tensor in made.items() if tensor.requires_grad]
             # The gradient carries the scale of fp16 already, and the divisor.
             torch.autograd.backward([made[name] for name in trained], [gradients[place][name] for name in trained])

@@ -78,6 +78,8 @@ def test_every_shipped_config_parses(path):
     kinds, extra = (STAGE1, []) if "stage1" in path.name else (STAGE2, ["--data", "x", "--knowledge_encoder", "y"])
     if "detector" in path.name:
         kinds, extra = DETECTOR, ["--data", "x"]
+    if path.name == "adapt.yaml":
+        extra = [*extra, "--init_from", "z"]
     parsed = parse(kinds, ["--config", str(path), *extra], description="x")
     assert {"output_dir"} <= set(yaml.safe_load(path.read_text())) <= {key for part in parsed for key in vars(part)}
     assert path.read_text().startswith("#") and len(path.read_text().splitlines()) < 60

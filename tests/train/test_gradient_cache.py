@@ -10,6 +10,7 @@ import torch
 import torch.distributed
 import torch.multiprocessing
 from accelerate import Accelerator
+from accelerate.utils import DistributedType
 from torch.nn.parallel import DistributedDataParallel
 
 from phenolip.exceptions import ConfigurationError
@@ -173,7 +174,7 @@ def test_gradients_are_exchanged_in_the_last_micro_batch_of_a_step_alone(build_o
 
     accelerator = SimpleNamespace(
         device=torch.device("cpu"),
-        num_processes=2,
+        distributed_type=DistributedType.MULTI_CPU,
         no_sync=no_sync,
         unwrap_model=lambda module: module,
         backward=lambda loss: loss.backward(),
