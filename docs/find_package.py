@@ -1,4 +1,4 @@
-"""Lets the reference find the package by its name: the repository root is `phenolip`, whatever its folder is called."""
+"""Lets the reference find the package by its name: the repository root is `phenolip`, whatever its folder is."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory

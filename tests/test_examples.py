@@ -1,0 +1,45 @@
+"""The scripts of examples/, each run on a small model and drawn images, as a user runs them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    folder = tmp_path / "pairs"
+    folder.mkdir()
+    rows = []
+    for number, hpo_id in enumerate(["HP:0000518", "HP:0001166", "HP:0000369"] * 3):
+        pixels = np.random.default_rng(number).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        rows.append({"file_name": f"{number}.png", "caption": f"Sign number {number}.", "hpo_ids": [hpo_id]})
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "shown"),
+    [
+        ("classify.py", ["{model}", "{pairs}"], "not for diagnosis"),
+        ("embed_and_search.py", ["{model}", "{pairs}", "index", "long fingers"], "Embedded: 9 rows"),
+        ("adapt_with_lora.py", ["{model}", "{pairs}", "out", "--max_steps", "2", "--batch_size", "4"], "HP:"),
+    ],
+)
+def test_an_example_runs(script, arguments, shown, tiny_model_dir, pairs, tmp_path):
+    if script.startswith("adapt"):
+        pytest.importorskip("peft")
+    arguments = [argument.format(model=tiny_model_dir, pairs=pairs) for argument in arguments]
+    ended = subprocess.run(
+        [sys.executable, EXAMPLES / script, *arguments], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    assert shown in ended.stdout
