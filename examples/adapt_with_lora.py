@@ -1,6 +1,7 @@
 """Adapts a saved model to your own pairs with LoRA: python examples/adapt_with_lora.py MODEL DATA OUTPUT ...
 
-It ends with predictions of the adapted model. Further settings of train/stage2.py may follow, such as --max_steps 20. For research, not for diagnosis.
+It ends with predictions of the adapted model. Further settings of train/stage2.py may follow, such as --max_steps 20.
+For research, not for diagnosis.
 """
 
 import sys
