@@ -17,7 +17,13 @@ MODULES = [
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings(name):
-    failed, _ = doctest.testmod(importlib.import_module(name))
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name.startswith("phenolip"):
+            raise
+        pytest.skip(f"{error.name} comes with an extra")
+    failed, _ = doctest.testmod(module)
     assert failed == 0
 
 
