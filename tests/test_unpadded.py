@@ -7,6 +7,7 @@ import torch
 
 from phenolip.configuration_phenolip import TEXT_POOLINGS, PhenoLIPTextConfig
 from phenolip.modeling_phenolip import UNPADDED, PhenoLIPTextModel, unpadded_attention
+from phenolip.train.towers import choose_attention
 
 SIZE = {
     "hidden_size": 32,
@@ -102,3 +103,11 @@ def test_texts_do_not_see_each_other():
         cut = (query[:, :, part], key[:, :, part], value[:, :, part])
         alone = torch.nn.functional.scaled_dot_product_attention(*cut).transpose(1, 2)
         torch.testing.assert_close(together[:, part], alone, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(("width", "is_unpadded"), [(768, True), (384, False)])
+def test_training_reads_wide_towers_end_to_end(width, is_unpadded):
+    size = {**SIZE, "hidden_size": width, "num_hidden_layers": 1, "model_type": "bert"}
+    model = PhenoLIPTextModel(PhenoLIPTextConfig(tower_config=size, pooling="cls", projection_dim=16))
+    choose_attention(model, torch.device("cpu"))
+    assert (model.tower.config._attn_implementation == UNPADDED) is is_unpadded
