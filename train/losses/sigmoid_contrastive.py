@@ -8,11 +8,12 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from phenolip.train.gather import gather_rows
-from phenolip.train.losses.pair_rules import FitTiles, PairRules
+from phenolip.train.losses.pair_rules import PairRules
 from phenolip.train.losses.similarity_tiles import SimilarityTiles, Tile
+from phenolip.train.losses.tiled_loss import TiledLoss
 
 
-class SigmoidContrastiveLoss(nn.Module):
+class SigmoidContrastiveLoss(TiledLoss):
     """Binary cross-entropy of scaled similarities plus a learnt bias, over all pairs, divided by the rows.
 
     Choose it where a pair should be judged by itself: without a softmax over the batch its size matters less. Costs 3
@@ -23,7 +24,7 @@ class SigmoidContrastiveLoss(nn.Module):
         bias_init: Of the bias; SigLIP's -10 begins near the share of matched pairs in a large batch.
         side: Rows and columns of a tile; by default what suits the device.
 
-    Shapes (N rows of the whole batch, D width, G kinds of group): as in `TiledContrastiveLoss`. A pair's target is 1
+    Shapes (N rows of the whole batch, D width, G kinds of group): as in `TiledLoss`. A pair's target is 1
         where it is matched, else fit_weight times its fit; pairs that are not known are left out.
         returns: scalar in nats; value, gradient and bias under several processes likewise.
 
@@ -37,25 +38,19 @@ class SigmoidContrastiveLoss(nn.Module):
     """
 
     def __init__(self, mask_duplicates: bool = True, *, bias_init: float = -10.0, side: int | None = None) -> None:
-        super().__init__()
-        self.mask_duplicates, self.side = mask_duplicates, side
+        super().__init__(mask_duplicates, side=side)
         self.logit_bias = nn.Parameter(torch.tensor(bias_init))
 
-    def forward(
+    def of_tiles(
         self,
-        left_embeds: torch.Tensor,
-        right_embeds: torch.Tensor,
+        left: torch.Tensor,
+        right: torch.Tensor,
         scale: torch.Tensor,
-        group_ids: torch.Tensor | None = None,
-        fit: FitTiles | None = None,
-        fit_weight: float = 0.0,
-        *,
-        own: slice | None = None,
+        rules: PairRules,
+        fit_weight: float,
+        tiling: dict[str, Any],
     ) -> torch.Tensor:
-        """See the class."""
-        rules = PairRules(group_ids if self.mask_duplicates else None, fit)
-        tiling = {"side": self.side, "own": own}
-        left, right = left_embeds.float(), right_embeds.float()
+        """See `TiledLoss`."""
         return _Sigmoid.apply(left, right, scale, self.logit_bias, rules, fit_weight, tiling)
 
 

@@ -3,34 +3,24 @@
 from typing import Any
 
 import torch
-from torch import nn
 from torch.autograd.function import once_differentiable
 
 from phenolip.train.gather import gather_rows
-from phenolip.train.losses.pair_rules import FitTiles, PairRules
+from phenolip.train.losses.pair_rules import PairRules
 from phenolip.train.losses.similarity_tiles import SimilarityTiles
+from phenolip.train.losses.tiled_loss import TiledLoss
 
 TILED_FROM = 2048  # rows from which on tiles are used by default
 
 
-class TiledContrastiveLoss(nn.Module):
+class TiledContrastiveLoss(TiledLoss):
     """`PairedContrastiveLoss`, the same value and gradient, tile by tile.
 
     Choose it where the N x N matrices of the plain loss no longer fit, or are slow to pass over: a tile stays in the
     cache. The backward pass computes similarities anew: 4 products of N x N x D against the plain loss's 3.
 
-    Args:
-        mask_duplicates: As in `PairedContrastiveLoss`.
-        side: Rows and columns of a tile; by default what suits the device.
-
-    Shapes (N rows of the whole batch, D width, G kinds of group):
-        left_embeds, right_embeds: (N, D), unit norm. scale: scalar. group_ids: (N, G) integers, or None.
-        fit: function of rows and columns that gives a tile of fit and of what is known, left along the rows, or None.
-        fit_weight: as in `PairedContrastiveLoss`. own: rows of this process where the embeddings are gathered from
-        several; by default all.
-        returns: scalar in nats, of the whole batch on every process. Embeddings get the gradient of own rows, which
-        `gather_rows` passes on; scale gets its part of own rows times the number of processes, whose mean is exact.
-        Processes tell each other the normalisers of rows and columns and no more, in the forward pass only.
+    Arguments and shapes are those of `TiledLoss`. Processes tell each other the normalisers of rows and columns and no
+    more, in the forward pass only.
 
     Source: Radford et al. 2021, arXiv 2103.00020, for the loss; recomputation by tiles with running normalisers as in
         Dao et al. 2022, arXiv 2205.14135. Their use here, with masks and soft targets in both directions, is ours.
@@ -41,25 +31,17 @@ class TiledContrastiveLoss(nn.Module):
         0.7437
     """
 
-    def __init__(self, mask_duplicates: bool = True, *, side: int | None = None) -> None:
-        super().__init__()
-        self.mask_duplicates, self.side = mask_duplicates, side
-
-    def forward(
+    def of_tiles(
         self,
-        left_embeds: torch.Tensor,
-        right_embeds: torch.Tensor,
+        left: torch.Tensor,
+        right: torch.Tensor,
         scale: torch.Tensor,
-        group_ids: torch.Tensor | None = None,
-        fit: FitTiles | None = None,
-        fit_weight: float = 0.0,
-        *,
-        own: slice | None = None,
+        rules: PairRules,
+        fit_weight: float,
+        tiling: dict[str, Any],
     ) -> torch.Tensor:
-        """See the class."""
-        rules = PairRules(group_ids if self.mask_duplicates else None, fit)
-        tiling = {"side": self.side, "own": own}
-        return _InfoNCE.apply(left_embeds.float(), right_embeds.float(), scale, rules, fit_weight, tiling)
+        """See `TiledLoss`."""
+        return _InfoNCE.apply(left, right, scale, rules, fit_weight, tiling)
 
 
 class _InfoNCE(torch.autograd.Function):
