@@ -23,12 +23,11 @@ import numpy as np
 import step_inputs
 import torch
 from accelerate import Accelerator
+from stage2_objective import base_model, paper_objective
 from worker import hardware, write
 
-from phenolip.modeling_phenolip import PhenoLIPModel
 from phenolip.train.gradient_cache import CachedObjective, cached_backward
 from phenolip.train.objective_stage2 import ImageTextObjective
-from phenolip.train.towers import build_preset, choose_attention, first_layers
 
 PEAK_TFLOPS = 790.0  # measured product of large bfloat16 matrices on an H100
 VARIANTS = ("chunks", "chunks_compiled", "padded_to_256")
@@ -93,7 +92,7 @@ def _measure(
     name: str, args: argparse.Namespace, batch: dict[str, torch.Tensor], lengths: list[int], device: torch.device
 ) -> dict[str, Any]:
     torch.manual_seed(0)
-    model = _model(args.layers, device)
+    model, _ = base_model(args.layers, device)
     chunk_size = args.chunk_size
     if name == "padded_to_256":
         batch = {**batch, "caption_attention_mask": torch.ones_like(batch["caption_attention_mask"])}
@@ -102,7 +101,7 @@ def _measure(
         backend = "inductor" if device.type == "cuda" else "eager"  # no compiler to wait for where this is tried out
         model.vision_model.tower.compile(backend=backend)
         model.text_model.tower.compile(dynamic=True, backend=backend)
-    objective = _objective(model, chunk_size).to(device).train()
+    objective = paper_objective(model, chunk_size).to(device)
     if args.micro_batch_size:
         step = _cached_step(objective, batch, args.micro_batch_size, device)
     else:
@@ -126,31 +125,6 @@ def _measure(
         "first_step_s": first,
         "start_and_compile_s": first + sum(warm) - (1 + len(warm)) * middle,
     }
-
-
-def _model(layers: int, device: torch.device) -> PhenoLIPModel:
-    model, _ = build_preset("base", random_init=True)
-    for side in (model.text_model, model.vision_model):
-        side.tower = first_layers(side.tower, layers)
-    model.to(device)
-    choose_attention(model.text_model, device)
-    return model
-
-
-def _objective(model: PhenoLIPModel, chunk_size: int) -> ImageTextObjective:
-    return ImageTextObjective(
-        model,
-        pixel_mean=list(step_inputs.MEAN),
-        pixel_std=list(step_inputs.STD),
-        knowledge_weight=0.3,
-        distillation={"contrastive": 1.0},
-        knowledge_dim=step_inputs.EMBED_DIM,
-        share_scale=False,
-        name_weight=0.0,
-        mask_duplicates=True,
-        caption_target_weight=0.0,
-        chunk_size=chunk_size,
-    )
 
 
 def _step(objective: ImageTextObjective, batch: dict[str, torch.Tensor], device: torch.device) -> Callable[[], None]:

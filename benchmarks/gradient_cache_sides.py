@@ -12,10 +12,10 @@ from accelerate import Accelerator
 from torch import nn
 from worker import peak_mb, serve
 
+from phenolip.train.accelerator import keep_freed_memory
 from phenolip.train.collator import PairCollator
 from phenolip.train.data import EpochPlan, ImageTextPairs
 from phenolip.train.gradient_cache import Batch, CachedObjective, cached_backward
-from phenolip.train.loop import _keep_freed_memory
 from phenolip.train.objective_stage2 import ImageTextObjective
 from phenolip.train.targets.identity import duplicate_groups
 from phenolip.train.targets.multi_hot import MultiHotTargets
@@ -27,7 +27,7 @@ SIZE, WIDTH = 160, 384  # px; of MiniLM's features
 def build(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Callable[[], float]]]:
     """Memory before the first step, and the one step of a side, which reads its samples as training does."""
     torch.set_num_threads(settings["threads"])
-    _keep_freed_memory()
+    keep_freed_memory()
     torch.manual_seed(0)
     micro, size = settings["micro_batch_size"], settings["batch_size"]
     rows = _rows(Path(settings["data"]), settings["num_rows"])

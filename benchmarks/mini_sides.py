@@ -7,12 +7,12 @@ import numpy as np
 import step_inputs
 import torch
 import torch.nn.functional as F
+from stage2_objective import paper_objective
 from worker import serve
 
 from phenolip.modeling_phenolip import PhenoLIPModel
+from phenolip.train.accelerator import keep_freed_memory
 from phenolip.train.collator import PairCollator, TextTokenizer
-from phenolip.train.loop import _keep_freed_memory
-from phenolip.train.objective_stage2 import ImageTextObjective
 from phenolip.train.towers import LITE_MEAN_STD, build_preset, choose_attention, freeze_batch_norm
 
 SIZE, WIDTH = 160, 384
@@ -36,22 +36,11 @@ def build(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Callable[
 
 
 def _ours(model: PhenoLIPModel, batch: dict[str, torch.Tensor], settings: dict[str, Any]) -> Callable[[], float]:
-    _keep_freed_memory()
+    keep_freed_memory()
     model.vision_model.to(memory_format=torch.channels_last)
     choose_attention(model.text_model, model.device)
-    objective = ImageTextObjective(
-        model,
-        pixel_mean=list(LITE_MEAN_STD[0]),
-        pixel_std=list(LITE_MEAN_STD[1]),
-        knowledge_weight=0.3,
-        distillation={"contrastive": 1.0},
-        knowledge_dim=WIDTH,
-        share_scale=False,
-        name_weight=0.0,
-        mask_duplicates=True,
-        caption_target_weight=0.0,
-        chunk_size=settings["chunk_size"],
-    ).train()
+    mean, std = LITE_MEAN_STD
+    objective = paper_objective(model, settings["chunk_size"], pixel_mean=mean, pixel_std=std, knowledge_dim=WIDTH)
     optimizer = torch.optim.AdamW(objective.parameters(), lr=1e-5, fused=True)
     return lambda: _update(optimizer, objective(batch)["loss"])
 

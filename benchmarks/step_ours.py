@@ -7,50 +7,28 @@ from typing import Any
 import numpy as np
 import step_inputs
 import torch
+from stage2_objective import base_model, paper_objective
 from torch import nn
 from worker import serve
 
-from phenolip.modeling_phenolip import PhenoLIPModel
 from phenolip.processing_phenolip import PhenoLIPProcessor
+from phenolip.train.accelerator import keep_freed_memory
 from phenolip.train.collator import PairCollator, TextTokenizer
-from phenolip.train.loop import _keep_freed_memory
-from phenolip.train.objective_stage2 import ImageTextObjective
 from phenolip.train.text_feature_store import TextFeatureStore
-from phenolip.train.towers import build_preset, choose_attention, first_layers
 
 
 def build(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Callable[[], float]]]:
     """Facts and the one step."""
     torch.set_num_threads(settings["threads"])
-    _keep_freed_memory()
+    keep_freed_memory()
     torch.manual_seed(0)
-    model, processor = _model(settings["layers"])
-    objective = ImageTextObjective(
-        model,
-        pixel_mean=list(step_inputs.MEAN),
-        pixel_std=list(step_inputs.STD),
-        knowledge_weight=0.3,
-        distillation={"contrastive": 1.0},
-        knowledge_dim=step_inputs.EMBED_DIM,
-        share_scale=False,
-        name_weight=0.0,
-        mask_duplicates=True,
-        caption_target_weight=0.0,
-        chunk_size=settings["chunk_size"],
-    ).train()
+    model, processor = base_model(settings["layers"], torch.device("cpu"))
+    objective = paper_objective(model, settings["chunk_size"])
     batch = _batch(settings["rows"], processor)
     optimizer = torch.optim.AdamW(objective.parameters(), **step_inputs.OPTIMIZER)
     lengths = batch["caption_attention_mask"].sum(dim=1).tolist()
     facts = {"torch": torch.__version__, "parameters": sum(p.numel() for p in model.parameters()), "lengths": lengths}
     return facts, {"step": lambda: _step(objective, optimizer, batch)}
-
-
-def _model(layers: int) -> tuple[PhenoLIPModel, PhenoLIPProcessor]:
-    model, processor = build_preset("base", random_init=True)
-    for side in (model.text_model, model.vision_model):
-        side.tower = first_layers(side.tower, layers)
-    choose_attention(model.text_model, model.device)
-    return model, processor
 
 
 def _batch(rows: list[dict[str, str]], processor: PhenoLIPProcessor) -> dict[str, torch.Tensor]:
