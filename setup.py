@@ -92,7 +92,7 @@ setup(
         "phenolip.train.configs": ["*.yaml", "stage1/*.yaml", "ablation/*.yaml", "ablation/*/*.yaml"],
         "phenolip.phenokg": ["*/*.yaml", "*/*.jinja", "*/*.json", "*/*.npz"],
         "phenolip.datasets_scripts": ["*.jinja"],
-        "phenolip.eval": ["*.html", "*.jinja", "*.j2"],
+        "phenolip.eval": ["*.html", "*.jinja", "*.j2", "*.js"],
         "phenolip.eval.tasks": ["*.yaml"],
         "phenolip.eval.metrics": ["*/*.py"],  # folders that `evaluate.load` takes
         "phenolip.eval.published": ["*.yaml"],

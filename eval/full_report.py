@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from phenolip.eval.class_page import invariance_rows
 from phenolip.eval.svg import INK, inline_svg, plain_axes
 
-SCRIPT = Path(__file__).parent / "sort_tables.js.jinja"  # plain JavaScript without a placeholder
+SCRIPT = Path(__file__).parent / "sort_tables.js"
 PROTOCOLS = {"": "identical ones match", "_strict": "paired index alone", "_masked": "labels' names masked"}
 WHOLE = {
     "mean_average_precision": "mean average precision",

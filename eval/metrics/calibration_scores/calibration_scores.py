@@ -5,6 +5,7 @@ import evaluate
 import numpy as np
 
 from phenolip.eval.metrics.calibration import brier_score, expected_calibration_error, fit_temperature, softmax
+from phenolip.eval.metrics.module_info import module_info
 
 DESCRIPTION = "Calibration of the softmax of logits, at a temperature that is given or fitted on validation images."
 INPUTS = """
@@ -22,17 +23,7 @@ class CalibrationScores(evaluate.Metric):
     """The scores of `phenolip.eval.metrics.calibration`."""
 
     def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description=DESCRIPTION,
-            citation="",
-            inputs_description=INPUTS,
-            features=datasets.Features(
-                {
-                    "predictions": datasets.Sequence(datasets.Value("float64")),
-                    "references": datasets.Value("int64"),
-                }
-            ),
-        )
+        return module_info(DESCRIPTION, INPUTS, datasets.Sequence(datasets.Value("float64")), datasets.Value("int64"))
 
     def _compute(
         self,

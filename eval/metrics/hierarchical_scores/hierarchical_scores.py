@@ -4,6 +4,7 @@ import datasets
 import evaluate
 import numpy as np
 
+from phenolip.eval.metrics.module_info import module_info
 from phenolip.eval.ontology_scores import OntologyScores
 from phenolip.ontology.reader import load_ontology
 
@@ -23,17 +24,7 @@ class HierarchicalScores(evaluate.Metric):
     """Means over images of the scores of `phenolip.eval.ontology_scores`."""
 
     def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description=DESCRIPTION,
-            citation="",
-            inputs_description=INPUTS,
-            features=datasets.Features(
-                {
-                    "predictions": datasets.Value("string"),
-                    "references": datasets.Sequence(datasets.Value("string")),
-                }
-            ),
-        )
+        return module_info(DESCRIPTION, INPUTS, datasets.Value("string"), datasets.Sequence(datasets.Value("string")))
 
     def _compute(self, predictions: list, references: list, hpo: str | None = None) -> dict[str, float]:
         ontology = load_ontology(hpo)

@@ -5,6 +5,7 @@ import evaluate
 import numpy as np
 
 from phenolip.eval.metrics.answer_ranks import score_ranks
+from phenolip.eval.metrics.module_info import module_info
 from phenolip.eval.metrics.rank_metrics import at_k, average_precision, first_rank, ndcg, reciprocal_rank
 
 DESCRIPTION = "Retrieval scores of a table of scores; equal scores count in expectation over their orders."
@@ -20,17 +21,8 @@ class RetrievalScores(evaluate.Metric):
     """Means over queries of the metrics of `phenolip.eval.metrics.rank_metrics`."""
 
     def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description=DESCRIPTION,
-            citation="",
-            inputs_description=INPUTS,
-            features=datasets.Features(
-                {
-                    "predictions": datasets.Sequence(datasets.Value("float64")),
-                    "references": datasets.Sequence(datasets.Value("int64")),
-                }
-            ),
-        )
+        scores, labels = (datasets.Sequence(datasets.Value(kind)) for kind in ("float64", "int64"))
+        return module_info(DESCRIPTION, INPUTS, scores, labels)
 
     def _compute(self, predictions: list, references: list, ks: tuple = (1, 5, 10)) -> dict[str, float]:
         ranks = score_ranks(predictions, references)

@@ -4,6 +4,7 @@ import datasets
 import evaluate
 import numpy as np
 
+from phenolip.eval.metrics.module_info import module_info
 from phenolip.eval.metrics.thresholds import threshold_metrics
 
 DESCRIPTION = (
@@ -24,17 +25,8 @@ class ThresholdScores(evaluate.Metric):
     """The macro means of `phenolip.eval.metrics.thresholds.threshold_metrics`."""
 
     def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description=DESCRIPTION,
-            citation="",
-            inputs_description=INPUTS,
-            features=datasets.Features(
-                {
-                    "predictions": datasets.Sequence(datasets.Value("float64")),
-                    "references": datasets.Sequence(datasets.Value("int64")),
-                }
-            ),
-        )
+        scores, labels = (datasets.Sequence(datasets.Value(kind)) for kind in ("float64", "int64"))
+        return module_info(DESCRIPTION, INPUTS, scores, labels)
 
     def _compute(
         self,
