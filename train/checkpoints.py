@@ -43,12 +43,14 @@ class Checkpoints:
             return []
         return sorted(path for path in self.folder.iterdir() if re.fullmatch(r"step_\d{8}", path.name))
 
-    def begin(self, step: int) -> Path:
-        """An empty folder to write the checkpoint of a step to."""
-        partial = self.folder / f".step_{step:08d}.partial"
+    def partial(self, step: int) -> Path:
+        """Where the checkpoint of a step is written to."""
+        return self.folder / f".step_{step:08d}.partial"
+
+    def begin(self, partial: Path) -> None:
+        """Makes it an empty folder."""
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        return partial
 
     def publish(self, partial: Path) -> Path:
         """Syncs, verifies and renames what was written, then drops the oldest beyond the limit.

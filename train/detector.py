@@ -12,6 +12,7 @@ from phenolip.eval.evaluators.base import MetricValue
 from phenolip.eval.evaluators.subfigures import measure_model
 from phenolip.eval.metrics.subfigure_boxes import MIN_IOU
 from phenolip.provenance import write_json
+from phenolip.train.accelerator import build_accelerator
 from phenolip.train.arguments import RunArguments, parse, require, setting
 from phenolip.train.composite_figures import (
     FigureSamples,
@@ -24,7 +25,7 @@ from phenolip.train.data import EpochPlan
 from phenolip.train.detector_card import write_card
 from phenolip.train.detector_model import DetectorArguments, build_detector, num_queries
 from phenolip.train.entry import run_entry_point, write_run_record
-from phenolip.train.loop import TrainingLoop, build_accelerator
+from phenolip.train.loop import TrainingLoop
 from phenolip.train.objective_detector import DetectorObjective
 from phenolip.whole_files import whole_file
 

@@ -1,16 +1,12 @@
-"""The training loop: accumulation, precision, checkpoints, exact resume, logs; it knows no tower and no loss."""
+"""The training loop: accumulation, checkpoints, exact resume, logs; it knows no tower and no loss."""
 
 import contextlib
-import ctypes
 import json
 import math
-import os
-import platform
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +14,23 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import (
     DistributedType,
-    InitProcessGroupKwargs,
-    LoggerType,
     broadcast_object_list,
     gather_object,
-    set_seed,
 )
 from torch import nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from phenolip.exceptions import ConfigurationError, DataError, near_matches
+from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.provenance import write_json
 from phenolip.train.arguments import RunArguments
 from phenolip.train.checkpoints import Checkpoints, write_errors
 from phenolip.train.data import EpochPlan
-from phenolip.train.faults import PREEMPTED_EXIT_CODE, Preempted, explained, on_terminate, owned
+from phenolip.train.faults import Preempted, explained, on_terminate, owned
 from phenolip.train.gradient_cache import CachedObjective, cached_backward
 from phenolip.train.optimizer import build_optimizer, learning_rate_factor, restarted_factor, set_learning_rate
 from phenolip.whole_files import whole_file
 
-__all__ = ["PREEMPTED_EXIT_CODE", "Preempted", "TrainingLoop", "build_accelerator", "native_precision"]
-
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 # Batches by which `max_minutes` is turned into steps; the untimed ones warm up caches and compilers.
 NUM_UNTIMED_BATCHES, NUM_TIMED_BATCHES = 2, 8
 # Settings that a resumed run must share with the one that saved, beside what its objective and data depend on.
@@ -67,74 +57,6 @@ LATER_FIXED_SETTINGS = {
 }
 
 
-def build_accelerator(run: RunArguments) -> Accelerator:
-    """Accelerator with the run's precision, threads, seed and trackers."""
-    _set_num_threads(run.num_threads)
-    _keep_freed_memory()
-    asked_for_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
-    on_cpu = asked_for_cpu or not (torch.cuda.is_available() or torch.backends.mps.is_available())
-    if on_cpu and run.mixed_precision == "fp16":
-        raise ConfigurationError("`mixed_precision` must be auto, no or bf16 on a CPU, got 'fp16'.")
-    known = {str(tracker) for tracker in LoggerType}
-    for name in run.report_to:
-        if name not in known:
-            raise ConfigurationError(f"Unknown tracker '{name}' in `report_to`.{near_matches(name, known)}")
-    accelerator = Accelerator(
-        cpu=on_cpu or None,
-        mixed_precision=native_precision(run.mixed_precision, on_cpu=on_cpu),
-        log_with=run.report_to or None,
-        project_dir=run.output_dir,
-        # One process reads the data, measures and encodes while the others wait.
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=12))],
-    )
-    missing = {name for name in run.report_to if name not in {str(tracker) for tracker in accelerator.log_with}}
-    if missing:
-        raise ConfigurationError(
-            f"`report_to` must name installed trackers, got {sorted(missing)}; install them with pip."
-        )
-    set_seed(run.seed)
-    if run.deterministic:
-        _use_deterministic_algorithms()
-    return accelerator
-
-
-def _set_num_threads(num_threads: int) -> None:
-    """All cores, shared by the processes of this machine: accelerate's launcher would leave one thread."""
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(num_threads or max(1, cores // processes))
-
-
-def _use_deterministic_algorithms() -> None:
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.backends.cudnn.benchmark = False
-    torch.use_deterministic_algorithms(True)
-
-
-def _keep_freed_memory() -> None:
-    """Tells glibc to reuse the memory of large tensors instead of handing it back to the system after each layer.
-
-    Else every activation of a convolutional tower is mapped, zeroed and unmapped anew: a fifth to a third of a step on
-    a CPU, two thirds where two processes train side by side. Other C libraries have no such switch and need none.
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return
-    mallopt = ctypes.CDLL(None).mallopt
-    mallopt(M_TRIM_THRESHOLD, -1)
-    mallopt(M_MMAP_MAX, 0)
-
-
-def native_precision(choice: str, *, on_cpu: bool) -> str:
-    """Resolves "auto": bf16 where the hardware multiplies it natively (CUDA from Ampere, CPUs with AMX), else "no"."""
-    if choice != "auto":
-        return choice
-    if not on_cpu:
-        has_cuda = torch.cuda.is_available()
-        return "bf16" if has_cuda and torch.cuda.is_bf16_supported(including_emulation=False) else "no"
-    has_amx = hasattr(torch.cpu, "get_capabilities") and torch.cpu.get_capabilities().get("amx_bf16", False)
-    return "bf16" if has_amx else "no"
-
-
 class TrainingLoop:
     """Optimises an objective over the batches of a plan.
 
@@ -145,7 +67,7 @@ class TrainingLoop:
         collate: Samples -> batch of tensors.
         plan: Which rows form each batch.
         run: Settings of the run.
-        accelerator: From `build_accelerator`.
+        accelerator: From `phenolip.train.accelerator`.
         identity: What must be equal for a checkpoint to be resumed (data revision, model, loss), as plain JSON.
     """
 
@@ -394,7 +316,7 @@ class TrainingLoop:
             DataError: The disk is full, or a weight is not finite.
         """
         main = self.accelerator.is_main_process
-        partial = self.checkpoints.folder / f".step_{self.step:08d}.partial"
+        partial = self.checkpoints.partial(self.step)
         with self._together(partial):
             if not all(bool(torch.isfinite(tensor).all()) for tensor in self._weights()):
                 raise DataError(
@@ -402,7 +324,7 @@ class TrainingLoop:
                     "are kept."
                 )
             if main:
-                self.checkpoints.begin(self.step)
+                self.checkpoints.begin(partial)
         with self._together(partial):
             self.accelerator.save_state(str(partial))
         with self._together(partial):

@@ -17,13 +17,14 @@ from phenolip.inference.encoder import Encoder
 from phenolip.ontology.graph import PHENOTYPIC_ABNORMALITY, PhenotypeOntology
 from phenolip.ontology.reader import load_ontology
 from phenolip.provenance import write_json
+from phenolip.train.accelerator import build_accelerator
 from phenolip.train.arguments import RunArguments, parse, require, setting
 from phenolip.train.collator import ConceptCollator, TextTokenizer
 from phenolip.train.concept_texts import KIND_WEIGHTS, ConceptTexts
 from phenolip.train.data import EpochPlan
 from phenolip.train.entry import run_entry_point, write_run_record
 from phenolip.train.hierarchy import build_hierarchy
-from phenolip.train.loop import TrainingLoop, build_accelerator
+from phenolip.train.loop import TrainingLoop
 from phenolip.train.losses.adasp import AdaSPLoss
 from phenolip.train.losses.concept_contrastive import ConceptContrastiveLoss
 from phenolip.train.objective_stage1 import KnowledgeObjective

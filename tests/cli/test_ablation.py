@@ -18,7 +18,7 @@ from transformers import AutoTokenizer, PreTrainedConfig
 from phenolip.ablation import runs
 from phenolip.cli import ablation, main
 from phenolip.modeling_phenolip import PhenoLIPModel, PhenoLIPTextModel
-from phenolip.train.loop import Preempted
+from phenolip.train.faults import Preempted
 
 SLICE = Path(__file__).parents[1] / "ontology" / "hp_slice.obo"
 ROWS = {

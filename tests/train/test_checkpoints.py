@@ -10,15 +10,16 @@ import time
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from safetensors.torch import save_file
 
 from phenolip.exceptions import ConfigurationError, DataError
+from phenolip.train.accelerator import build_accelerator
 from phenolip.train.arguments import RunArguments
 from phenolip.train.checkpoints import Checkpoints, damage, write_errors
 from phenolip.train.data import EpochPlan
 from phenolip.train.faults import Preempted, explained, on_terminate, owned
-from phenolip.train.loop import TrainingLoop, build_accelerator
+from phenolip.train.loop import TrainingLoop
 
 
 class Slope(torch.nn.Module):
@@ -168,11 +169,13 @@ def test_every_way_to_say_that_the_disk_is_full(error, tmp_path):
 def test_rotation_waits_until_the_new_one_verifies(tmp_path):
     checkpoints = Checkpoints(tmp_path, 1)
     for step in (1, 2):
-        partial = checkpoints.begin(step)
+        partial = checkpoints.partial(step)
+        checkpoints.begin(partial)
         (partial / "progress.json").write_text(json.dumps({"step": step, "num_steps": 3}))
         save_file({"a": torch.zeros(2)}, partial / "model.safetensors")
         checkpoints.publish(partial)
-    partial = checkpoints.begin(3)
+    partial = checkpoints.partial(3)
+    checkpoints.begin(partial)
     (partial / "progress.json").write_text(json.dumps({"step": 3, "num_steps": 3}))
     (partial / "model.safetensors").write_bytes(b"half")
     with pytest.raises(DataError, match="did not read back as it was written: model.safetensors is no safetensors"):
@@ -276,8 +279,8 @@ def test_the_lock_of_a_killed_run_is_no_obstacle(train, tmp_path):
         FileLock(tmp_path / ".lock").acquire()
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
-    with owned(tmp_path):
-        pass
+    with owned(tmp_path), pytest.raises(Timeout):
+        FileLock(tmp_path / ".lock").acquire(timeout=0)
 
 
 def test_deterministic_and_caps_are_settings(train, whole):

@@ -16,8 +16,8 @@ from torch.nn.parallel import DistributedDataParallel
 from phenolip.exceptions import ConfigurationError
 from phenolip.modeling_phenolip import PhenoLIPModel
 from phenolip.train.data import EpochPlan
+from phenolip.train.faults import Preempted
 from phenolip.train.gradient_cache import CachedObjective, cached_backward
-from phenolip.train.loop import Preempted
 from phenolip.train.objective_stage1 import KnowledgeObjective
 from phenolip.train.targets.caption_fit import CaptionFit
 

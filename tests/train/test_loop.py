@@ -7,9 +7,11 @@ import torch
 from accelerate.state import AcceleratorState
 
 from phenolip.exceptions import ConfigurationError, DataError
+from phenolip.train.accelerator import build_accelerator, native_precision
 from phenolip.train.arguments import RunArguments
 from phenolip.train.data import EpochPlan
-from phenolip.train.loop import Preempted, TrainingLoop, build_accelerator, native_precision
+from phenolip.train.faults import Preempted
+from phenolip.train.loop import TrainingLoop
 
 
 @pytest.fixture

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from phenolip.inference.encoder import Encoder
+from phenolip.train.accelerator import build_accelerator
 from phenolip.train.arguments import RunArguments
 from phenolip.train.data import EpochPlan
-from phenolip.train.loop import TrainingLoop, build_accelerator
+from phenolip.train.loop import TrainingLoop
 
 # float32 on one CPU; other processors add up in another order.
 GOLDEN_LOSSES = [4.052296, 4.626365, 4.08392, 3.274501, 3.7858]
