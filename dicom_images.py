@@ -78,7 +78,7 @@ def _read(data: bytes, name: str) -> Any:
     try:
         dataset = dcmread(io.BytesIO(data), specific_tags=list(_TAGS))
         has_pixels = "PixelData" in dataset and int(dataset.Rows) > 0 and int(dataset.Columns) > 0
-    except Exception:
+    except Exception:  # of bytes of any kind pydicom raises whatever it likes
         raise DataError(f"{name} is a DICOM file that is truncated or damaged.") from None
     if not has_pixels:
         raise DataError(f"{name} is a DICOM file without a picture.")

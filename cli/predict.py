@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +15,13 @@ from phenolip.exceptions import ConfigurationError
 from phenolip.inference.candidates import read_candidates, subtree_candidates
 from phenolip.inference.image_files import image_files, score_files
 from phenolip.inference.phenopacket import phenopacket
-from phenolip.inference.predict import RESEARCH_ONLY, PhenotypePrediction, PhenotypePredictor, check_top
+from phenolip.inference.predict import (
+    RESEARCH_ONLY,
+    CandidateScores,
+    PhenotypePrediction,
+    PhenotypePredictor,
+    check_top,
+)
 from phenolip.inference.prediction_files import FORMATS, output_format, packet_writer, record_writer
 from phenolip.inference.prediction_tree import format_tree
 from phenolip.inference.term_texts import NAME_ONLY, TEXT_WEIGHTS
@@ -22,6 +29,7 @@ from phenolip.ontology import load_ontology
 from phenolip.ontology.graph import PhenotypeOntology
 
 HELP = "rank phenotypes for images"
+Found = tuple[str, CandidateScores, list[PhenotypePrediction]]  # an image, all its scores, and what is shown
 COLUMNS = ("image", "rank", "hpo_id", "name", "cosine", "probability")
 EXAMPLES = """examples:
   phenolip predict eye.jpg --model runs/mini/stage2
@@ -164,37 +172,64 @@ def _write(
     files: list[str],
     ontology: PhenotypeOntology | None,
 ) -> None:
-    num_candidates = len(predictor.names)
     scored = score_files(predictor, files, max_bad_fraction=args.max_bad_fraction)
     scored = tqdm(scored, total=len(files), unit="image", disable=None if args.output else True)
     found = ((image, scores, _best(predictor, scores, args)) for image, scores in scored)
     if kind == "phenopacket":
-        created_by = f"PhenoLIP {__version__}, model {Path(args.model).name}"
-        with packet_writer(args.output) as write:
-            for number, (image, _, rows) in enumerate(found, start=1):
-                packet_id, subject_id = Path(image).stem, Path(image).stem
-                if args.no_subject:
-                    packet_id, subject_id = f"image-{number}", None
-                common = {"num_candidates": num_candidates, "created_by": created_by}
-                write(image, phenopacket(packet_id, rows, ontology, subject_id=subject_id, **common))
+        _write_packets(args, predictor, found, ontology)
     elif kind == "table":
+        _write_tables(args, predictor, found, ontology)
+    else:
+        _write_records(args, kind, predictor, found, ontology)
+
+
+def _write_packets(
+    args: argparse.Namespace, predictor: PhenotypePredictor, found: Iterable[Found], ontology: PhenotypeOntology
+) -> None:
+    common = {
+        "num_candidates": len(predictor.names),
+        "created_by": f"PhenoLIP {__version__}, model {Path(args.model).name}",
+    }
+    with packet_writer(args.output) as write:
+        for number, (image, _, rows) in enumerate(found, start=1):
+            packet_id, subject_id = Path(image).stem, Path(image).stem
+            if args.no_subject:
+                packet_id, subject_id = f"image-{number}", None
+            write(image, phenopacket(packet_id, rows, ontology, subject_id=subject_id, **common))
+
+
+def _write_tables(
+    args: argparse.Namespace, predictor: PhenotypePredictor, found: Iterable[Found], ontology: PhenotypeOntology | None
+) -> None:
+    num_candidates = len(predictor.names)
+    for image, scores, rows in found:
+        if args.hierarchy:
+            (tree,) = predictor.trees(scores, ontology, top=args.top)
+            sys.stdout.write(f"{image}  ({num_candidates:,} candidates)\n{format_tree(tree)}\n\n")
+        else:
+            sys.stdout.write(_table(image, rows, num_candidates))
+
+
+def _write_records(
+    args: argparse.Namespace,
+    kind: str,
+    predictor: PhenotypePredictor,
+    found: Iterable[Found],
+    ontology: PhenotypeOntology | None,
+) -> None:
+    num_candidates = len(predictor.names)
+    with record_writer(args.output, kind, COLUMNS) as write:
         for image, scores, rows in found:
+            record = {"image": image, "num_candidates": num_candidates, "predictions": list(map(asdict, rows))}
             if args.hierarchy:
                 (tree,) = predictor.trees(scores, ontology, top=args.top)
-                sys.stdout.write(f"{image}  ({num_candidates:,} candidates)\n{format_tree(tree)}\n\n")
-            else:
-                sys.stdout.write(_table(image, rows, num_candidates))
-    else:
-        with record_writer(args.output, kind, COLUMNS) as write:
-            for image, scores, rows in found:
-                record = {"image": image, "num_candidates": num_candidates, "predictions": list(map(asdict, rows))}
-                if args.hierarchy:
-                    (tree,) = predictor.trees(scores, ontology, top=args.top)
-                    record["hierarchy"] = list(map(asdict, tree))
-                write(record, [(image, rank, *asdict(row).values()) for rank, row in enumerate(rows, start=1)])
+                record["hierarchy"] = list(map(asdict, tree))
+            write(record, [(image, rank, *asdict(row).values()) for rank, row in enumerate(rows, start=1)])
 
 
-def _best(predictor: PhenotypePredictor, scores, args: argparse.Namespace) -> list[PhenotypePrediction]:
+def _best(
+    predictor: PhenotypePredictor, scores: CandidateScores, args: argparse.Namespace
+) -> list[PhenotypePrediction]:
     (rows,) = predictor.best(scores, top=args.top)
     return [row for row in rows if row.probability >= args.min_probability]
 

@@ -87,25 +87,12 @@ def prepare_split(
             for number, other in enumerate(also, 1)
         ]
         extra = datasets.concatenate_datasets([rows for rows, _ in others]) if others else None
+        grouping = {"seed": seed, "max_phash_distance": max_phash_distance}
         apart = None
         if hold_out is not None:
-            settings = {"max_phash_distance": max_phash_distance, "seed": seed, "link": link}
-            apart = set_apart(pairs, extra, hold_out, ontology, **settings)
-        train, validation, added = split_rows_by_group(
-            pairs if apart is None else pairs.select(apart.kept),
-            extra if apart is None or extra is None else extra.select(apart.kept_extra),
-            validation_fraction=validation_fraction,
-            seed=seed,
-            max_phash_distance=max_phash_distance,
-        )
-        if apart is not None:
-            train, validation, added = apart.kept[train], apart.kept[validation], apart.kept_extra[added]
-        parts = {"train": pairs.select(train), "validation": pairs.select(validation)}
-        if extra is not None:
-            parts["train"] = datasets.concatenate_datasets([parts["train"], extra.select(added)])
-        if apart is not None:
-            parts["unseen"] = pairs.select(apart.unseen)
+            apart = set_apart(pairs, extra, hold_out, ontology, link=link, **grouping)
             write_json(folder / HELD_OUT_FILE, apart.rows())
+        parts, added = _split(pairs, extra, apart, validation_fraction=validation_fraction, **grouping)
         for name, part in parts.items():
             write_parquet(embedded_rows(part, max_side=max_side), folder / name, name, SPLIT_PAIRS)
         manifest = write_manifest(
@@ -128,6 +115,25 @@ def prepare_split(
         )
         write_card(folder, _front(tuple(parts)), _describe(manifest))
     return manifest
+
+
+def _split(
+    pairs: datasets.Dataset, extra: datasets.Dataset | None, apart: Apart | None, **how: Any
+) -> tuple[dict[str, datasets.Dataset], np.ndarray]:
+    """Rows of each part, and the places in ``extra`` of those that are trained on."""
+    train, validation, added = split_rows_by_group(
+        pairs if apart is None else pairs.select(apart.kept),
+        extra if apart is None or extra is None else extra.select(apart.kept_extra),
+        **how,
+    )
+    if apart is not None:
+        train, validation, added = apart.kept[train], apart.kept[validation], apart.kept_extra[added]
+    parts = {"train": pairs.select(train), "validation": pairs.select(validation)}
+    if extra is not None:
+        parts["train"] = datasets.concatenate_datasets([parts["train"], extra.select(added)])
+    if apart is not None:
+        parts["unseen"] = pairs.select(apart.unseen)
+    return parts, added
 
 
 def _numbered(path: str | Path | None, number: int) -> Path | None:
