@@ -37,7 +37,7 @@ def test_what_is_installed_passes_and_a_missing_library_is_left_to_its_import(mo
     for package in floors.FLOORS:
         floors.require_floor(package)
     monkeypatch.setitem(floors.FLOORS, "no-such-package", "1")
-    floors.require_floor("no-such-package")
+    assert floors.require_floor("no-such-package") is None
 
 
 def test_the_floors_are_those_of_the_package():

@@ -24,7 +24,17 @@ LAYERS = (
 HUB_FILES = sorted(
     path.stem for path in ROOT.glob("*_*.py") if path.stem.startswith(("modeling", "config", "processing"))
 )
-SHARED = ("command_line", "dicom_images", "exceptions", "floors", "images", "near_copies", "plain_yaml", "provenance", "whole_files")
+SHARED = (
+    "command_line",
+    "dicom_images",
+    "exceptions",
+    "floors",
+    "images",
+    "near_copies",
+    "plain_yaml",
+    "provenance",
+    "whole_files",
+)
 ENTRY_SCRIPTS = tuple(ROOT / "train" / f"{name}.py" for name in ("stage1", "stage2", "detector"))  # name an evaluator
 HUB_IMPORTS = {"torch", "transformers", "PIL", "numpy", "huggingface_hub", "safetensors"}
 STANDARD = {"collections", "copy", "dataclasses", "functools", "json", "math", "os", "pathlib", "typing", "warnings"}

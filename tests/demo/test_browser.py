@@ -73,7 +73,7 @@ def test_keyboard_alone(page):
     else:
         pytest.fail("Tab does not reach the button")
     page.keyboard.press("Enter")  # without an image: one sentence
-    page.wait_for_selector("text=Choose an image first")
+    assert page.wait_for_selector("text=Choose an image first").is_visible()
     _keep(page, "error")
 
 
@@ -81,12 +81,12 @@ def test_search_and_tree(page):
     page.get_by_role("tab", name="Text").click()
     page.fill("#query textarea, #query input", "Cataract")
     page.keyboard.press("Enter")
-    page.wait_for_selector("text=Number 0.")
+    assert page.wait_for_selector("text=Number 0.").is_visible()
     _keep(page, "search")
     page.get_by_role("tab", name="Tree").click()
     page.wait_for_selector("#children label")
     page.locator("#children input").first.focus()
     page.keyboard.press("Space")
-    page.wait_for_selector("text=with the term itself: 0.")
+    assert page.wait_for_selector("text=with the term itself: 0.").is_visible()
     page.wait_for_timeout(1500)
     _keep(page, "tree")

@@ -92,7 +92,8 @@ def test_gradient(monkeypatch):
     monkeypatch.setattr(torch.Tensor, "float", lambda tensor: tensor.double())  # gradcheck wants float64
     regions, words, is_word = batch(num_rows=3, num_regions=4, num_tokens=3)
     loss = LocalRegionWordLoss(temperature=0.5)
-    torch.autograd.gradcheck(lambda a, b: loss(a, b, is_word[:3]), (regions.requires_grad_(), words.requires_grad_()))
+    inputs = (regions.requires_grad_(), words.requires_grad_())
+    assert torch.autograd.gradcheck(lambda a, b: loss(a, b, is_word[:3]), inputs)
 
 
 def test_regions_that_cancel_give_finite_numbers():
