@@ -154,6 +154,7 @@ def test_saved_folder_holds_all_code_and_its_map(saved):
     }
 
 
+@pytest.mark.slow
 def test_text_model_alone_is_a_knowledge_encoder(saved):
     folder, model, processor = saved
     name, embeds = run(TEXT_ONLY, folder, str(folder / "text"), json.dumps(TEXTS))

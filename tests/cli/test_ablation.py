@@ -164,6 +164,7 @@ def test_interrupted_then_resumed_and_the_table_is_that_of_the_results(table, to
     assert low <= np.mean(by_hand) <= high and rows["name"]["difference"]["num_runs"] == [2, 2]
 
 
+@pytest.mark.slow
 def test_only_seeds_that_both_rows_have_are_compared(table, pool, tmp_path):
     output = tmp_path / "out"
     assert call(table, output, "--rows", "plain", "--seeds", 0, 1) == 0
@@ -266,6 +267,7 @@ def test_bad_rows_of_a_given_split_are_tolerated_where_it_is_asked(table, pool, 
     assert settings["max_bad_fraction"] == 0.2
 
 
+@pytest.mark.slow
 def test_compounds_take_as_many_steps_as_the_originals(table, pool, tmp_path):
     output = tmp_path / "out"
     assert call(table, output, "--rows", "pasted", "plain", "--seeds", 0) == 0
@@ -341,6 +343,7 @@ def test_rows_that_end_by_the_clock_are_refused(table, pool, tmp_path, capsys):
     assert "`max_minutes` must be 0 in " in capsys.readouterr().err and not pool.calls
 
 
+@pytest.mark.slow
 def test_rows_with_a_teacher_are_shown_by_a_call_that_needs_none(table, towers, pool, tmp_path):
     output = tmp_path / "out"
     shutil.copytree(towers["text_path"], output / "stage1")

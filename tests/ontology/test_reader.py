@@ -92,7 +92,7 @@ def test_scoped_and_typed_synonyms(small):
     assert small.release == "2001-02-03"
 
 
-@pytest.mark.parametrize("name", ["small", "hpo"])
+@pytest.mark.parametrize("name", ["small", pytest.param("hpo", marks=pytest.mark.slow)])
 def test_json_holds_what_obo_holds(name, load, request):
     ontology = request.getfixturevalue(name)
     assert same(load(json.dumps(obographs(ontology)), "hp.json"), ontology)

@@ -159,6 +159,7 @@ def test_frozen_text_and_checkpointing_go_with_adapters(tiny_model_dir, image_fo
     assert all(torch.equal(value, before[name]) for name, value in text.items())
 
 
+@pytest.mark.slow
 def test_full_fine_tuning_from_a_saved_model(tiny_model_dir, image_folder, slice_path, tmp_path):  # noqa: F811
     output = train(tiny_model_dir, image_folder, slice_path, tmp_path / "full", "--lora_rank 0 --learning_rate 0")
     assert not (output / "adapter").exists()

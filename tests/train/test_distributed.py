@@ -88,6 +88,7 @@ def test_stage2_on_two_processes_equals_one(build_objective, pair_samples, pair_
     assert_equal_to_one_process(cases, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("contrastive", "kind"), [(None, "none"), (AdaSPLoss(), "correlation")])
 def test_stage1_on_two_processes_equals_one(tiny_model_dir, ontology, tmp_path, contrastive, kind):
     from phenolip.modeling_phenolip import PhenoLIPModel

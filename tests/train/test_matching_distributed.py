@@ -57,6 +57,7 @@ def batch(pair_samples, pair_collator, tiny_model_dir):
     return pair_collator([pair_samples[(0, row)] for row in range(8)])
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(build_objective, batch, ontology, tmp_path):
     from .test_distributed import assert_equal_to_one_process
 
