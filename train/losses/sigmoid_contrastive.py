@@ -41,17 +41,9 @@ class SigmoidContrastiveLoss(TiledLoss):
         super().__init__(mask_duplicates, side=side)
         self.logit_bias = nn.Parameter(torch.tensor(bias_init))
 
-    def of_tiles(
-        self,
-        left: torch.Tensor,
-        right: torch.Tensor,
-        scale: torch.Tensor,
-        rules: PairRules,
-        fit_weight: float,
-        tiling: dict[str, Any],
-    ) -> torch.Tensor:
+    def of_tiles(self, left: torch.Tensor, right: torch.Tensor, scale: torch.Tensor, *how: Any) -> torch.Tensor:
         """See `TiledLoss`."""
-        return _Sigmoid.apply(left, right, scale, self.logit_bias, rules, fit_weight, tiling)
+        return _Sigmoid.apply(left, right, scale, self.logit_bias, *how)
 
 
 class _Sigmoid(torch.autograd.Function):

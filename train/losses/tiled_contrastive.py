@@ -31,17 +31,9 @@ class TiledContrastiveLoss(TiledLoss):
         0.7437
     """
 
-    def of_tiles(
-        self,
-        left: torch.Tensor,
-        right: torch.Tensor,
-        scale: torch.Tensor,
-        rules: PairRules,
-        fit_weight: float,
-        tiling: dict[str, Any],
-    ) -> torch.Tensor:
+    def of_tiles(self, left: torch.Tensor, right: torch.Tensor, scale: torch.Tensor, *how: Any) -> torch.Tensor:
         """See `TiledLoss`."""
-        return _InfoNCE.apply(left, right, scale, rules, fit_weight, tiling)
+        return _InfoNCE.apply(left, right, scale, *how)
 
 
 class _InfoNCE(torch.autograd.Function):

@@ -44,14 +44,6 @@ class TiledLoss(nn.Module):
         tiling = {"side": self.side, "own": own}
         return self.of_tiles(left_embeds.float(), right_embeds.float(), scale, rules, fit_weight, tiling)
 
-    def of_tiles(
-        self,
-        left: torch.Tensor,
-        right: torch.Tensor,
-        scale: torch.Tensor,
-        rules: PairRules,
-        fit_weight: float,
-        tiling: dict[str, Any],
-    ) -> torch.Tensor:
-        """The loss of float32 embeddings; `tiling` are the settings of `SimilarityTiles`."""
+    def of_tiles(self, left: torch.Tensor, right: torch.Tensor, scale: torch.Tensor, *how: Any) -> torch.Tensor:
+        """The loss of float32 embeddings; `how` holds the `PairRules`, fit_weight and settings of `SimilarityTiles`."""
         raise NotImplementedError
