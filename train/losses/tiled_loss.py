@@ -45,5 +45,5 @@ class TiledLoss(nn.Module):
         return self.of_tiles(left_embeds.float(), right_embeds.float(), scale, rules, fit_weight, tiling)
 
     def of_tiles(self, left: torch.Tensor, right: torch.Tensor, scale: torch.Tensor, *how: Any) -> torch.Tensor:
-        """The loss of float32 embeddings; `how` holds the `PairRules`, fit_weight and settings of `SimilarityTiles`."""
+        """The loss of float32 embeddings; `how` holds the `PairRules`, fit_weight and settings of the tiles."""
         raise NotImplementedError
