@@ -26,9 +26,9 @@ def git_commit() -> str | None:
         return None
     try:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
-        status = subprocess.run(
-            ["git", "status", "--porcelain", "-uno"], cwd=root, capture_output=True, text=True, check=True
-        )
+        # Without the lock that a refreshed index takes: a run killed here would leave it to the user's next commit.
+        asked = ["git", "--no-optional-locks", "status", "--porcelain", "-uno"]
+        status = subprocess.run(asked, cwd=root, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return commit.stdout.strip() + ("-dirty" if status.stdout.strip() else "")
