@@ -56,7 +56,7 @@ soak: $(VENV)/installed  ## Kill training and construction at random moments and
 	$(BIN)/python benchmarks/soak.py --seconds $(or $(SECONDS),600) --output runs/soak.json
 
 fuzz: $(VENV)/installed  ## Feed every parser whatever comes; SECONDS=600 for each target, TARGET=name for one.
-	PHENOLIP_FUZZ_SECONDS=$(or $(SECONDS),600) nice -n 10 $(BIN)/python -m pytest -rP tests/fuzz $(if $(TARGET),-k $(TARGET))
+	PHENOLIP_FUZZ_SECONDS=$(or $(SECONDS),600) nice -n 10 $(BIN)/python -m pytest -s tests/fuzz $(if $(TARGET),-k $(TARGET))
 
 audit: $(VENV)/installed  ## Known holes in the installed libraries, where their database can be reached.
 	$(BIN)/python -m pip_audit --progress-spinner off --timeout 20 || { echo "audit: holes were found, or no database could be reached: read above."; exit 1; }
