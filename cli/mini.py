@@ -8,8 +8,6 @@ from pathlib import Path
 
 from phenolip.cli.chain import CONFIGS, ROOT, Step, metric_line, run_steps
 
-HELP = "train the strongest model that two CPU cores can in an hour, on your own image-caption pairs"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the data, how much of it is held out, and the output folder."""
@@ -19,7 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="DIR|FILE",
-        help="more pairs to train on; none of them is evaluated, and those linked to a held-out pair are left out",
+        help="more pairs to train on; none of them is evaluated, and those linked to a held-out pair are left out; "
+        "rows without phenotypes get those that their captions name",
     )
     parser.add_argument(
         "--validation_fraction",
@@ -70,7 +69,11 @@ def plan_steps(
     stage1, stage2 = knowledge_encoder or str(output / "stage1"), str(output / "stage2")
     bad = ["--max_bad_fraction", str(max_bad_fraction)]
     prepare = [*phenolip, "prepare", "split", "--source", data, "--output", str(output / "data"), *bad]
-    prepare += ["--validation_fraction", str(validation_fraction), *(["--also", *extra] if extra else [])]
+    prepare += [
+        "--validation_fraction",
+        str(validation_fraction),
+        *(["--label", "also", "--also", *extra] if extra else []),
+    ]
     held_out = (
         f"Hold {100 * validation_fraction:g} % of the pairs out; no caption, patient, case or image on both sides"
     )

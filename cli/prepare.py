@@ -8,14 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from phenolip.cli import prepare_reports
-from phenolip.datasets_scripts.composites import prepare_composites
-from phenolip.datasets_scripts.phenobench import prepare_phenobench
-from phenolip.datasets_scripts.prepare import prepare_phantoms, prepare_split
 from phenolip.inference.candidates import read_candidates
 from phenolip.ontology.graph import PhenotypeOntology
 from phenolip.ontology.reader import load_ontology
-
-HELP = "make data ready: phenobench or phenokg, a split of your pairs, images and reports, phantoms, compound figures"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="more pairs, added to train/ but for rows linked to a validation row: those are left out",
     )
     split.add_argument(
-        "--label", action="store_true", help="give rows without phenotypes those that their captions name"
+        "--label",
+        nargs="?",
+        const="all",
+        choices=("all", "also"),
+        help="give rows without phenotypes those that their captions name: all rows, or with `also` those of --also "
+        "alone, so that nothing is measured on labels read off captions",
     )
     split.add_argument("--validation_fraction", type=float, default=0.15, metavar="F", help="share of rows (0.15)")
     split.add_argument("--seed", type=int, default=0, help="which of the possible splits (0)")
@@ -114,6 +114,8 @@ def _pixels(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Prepare one target and say where it is."""
+    from phenolip.datasets_scripts.prepare import prepare_phantoms, prepare_split
+
     if args.target == "phantoms":
         prepare_phantoms(args.output, num_train=args.num_train, num_validation=args.num_validation, seed=args.seed)
         sys.stdout.write(f"Phantoms: {args.num_train} in {args.output}/train, {args.num_validation} beside it.\n")
@@ -132,6 +134,8 @@ def run(args: argparse.Namespace) -> int:
         return _run_composites(args, reading)
     reading["max_side"] = args.max_side
     if args.target == "phenobench":
+        from phenolip.datasets_scripts.phenobench import prepare_phenobench
+
         folder, facts = prepare_phenobench(args.source, output=args.output, **reading)
         sys.stdout.write(
             f'PhenoBench: {facts["num_rows"]} rows from {facts["source"]}. load_dataset("phenobench") gives them from '
@@ -146,6 +150,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         max_phash_distance=args.max_phash_distance,
         name_phenotypes=_name_phenotypes(args.hpo) if args.label else None,
+        label_source=args.label != "also",
         **_held_out(args, reading["ontology"]),
         **reading,
     )
@@ -204,6 +209,8 @@ def _held_out(args: argparse.Namespace, ontology: PhenotypeOntology) -> dict[str
 
 
 def _run_composites(args: argparse.Namespace, reading: dict[str, Any]) -> int:
+    from phenolip.datasets_scripts.composites import prepare_composites
+
     manifest = prepare_composites(
         args.source,
         args.output,

@@ -44,6 +44,7 @@ def prepare_split(
     max_bad_fraction: float = 0.01,
     bad_rows_path: str | Path | None = None,
     name_phenotypes: NamePhenotypes | None = None,
+    label_source: bool = True,
     hold_out: int | Sequence[str] | None = None,
     link: NamePhenotypes | None = None,
 ) -> dict[str, Any]:
@@ -67,6 +68,8 @@ def prepare_split(
         max_bad_fraction: Share of the rows of each source that may be left out.
         bad_rows_path: Where those are listed; a number before its suffix stands for each of ``also``, from 1.
         name_phenotypes: Gives the ids that a caption names; asked for rows without a label.
+        label_source: Ask it for rows of ``source`` too; otherwise for those of ``also`` alone, so that nothing is
+            measured on labels that were read off captions.
         hold_out: Terms that are not trained on, or how many to draw.
         link: Caption -> every id that it names, by which rows of held-out terms are found beside their names.
 
@@ -75,15 +78,16 @@ def prepare_split(
     """
     if hold_out is not None:
         ontology = ontology or load_ontology()
-    reading = {
-        "ontology": ontology,
-        "max_bad_fraction": max_bad_fraction,
-        "name_phenotypes": name_phenotypes,
-    }
+    reading = {"ontology": ontology, "max_bad_fraction": max_bad_fraction}
+    of_source = name_phenotypes if label_source else None
     with replaced_folder(output) as folder:
-        pairs, report = load_pairs_with_report(source, split=split, bad_rows_path=bad_rows_path, **reading)
+        pairs, report = load_pairs_with_report(
+            source, split=split, bad_rows_path=bad_rows_path, name_phenotypes=of_source, **reading
+        )
         others = [
-            load_pairs_with_report(other, bad_rows_path=_numbered(bad_rows_path, number), **reading)
+            load_pairs_with_report(
+                other, bad_rows_path=_numbered(bad_rows_path, number), name_phenotypes=name_phenotypes, **reading
+            )
             for number, other in enumerate(also, 1)
         ]
         extra = datasets.concatenate_datasets([rows for rows, _ in others]) if others else None
@@ -103,7 +107,8 @@ def prepare_split(
             num_rows_left_out=report.bad_rows,
             num_labels=report.num_labels,
             num_labels_dropped=report.num_labels_dropped,
-            labelled_by_caption=name_phenotypes is not None,
+            labelled_by_caption=of_source is not None,
+            also_labelled_by_caption=bool(also) and name_phenotypes is not None,
             also=_describe_others(others, added, apart),
             held_out=apart.describe() if apart is not None else None,
             hpo_release=next(filter(None, (part.hpo_release for part in (report, *(r for _, r in others)))), None),
@@ -215,7 +220,9 @@ def _describe(manifest: dict[str, Any]) -> str:
         "validation pair."
         for other in manifest["also"]
     )
+    of_others = manifest["also_labelled_by_caption"] and not manifest["labelled_by_caption"]
     labelled = " Rows without phenotypes have those that their captions name." * manifest["labelled_by_caption"]
+    labelled += " Of the further sources, rows without phenotypes have those that their captions name." * of_others
     if (held_out := manifest["held_out"]) is not None:
         labelled += (
             f" The {len(held_out['terms'])} terms of `{HELD_OUT_FILE}`, their descendants and every mention of either "

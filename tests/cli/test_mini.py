@@ -34,7 +34,7 @@ def test_mini_plans_the_whole_chain(tmp_path):
     assert [step.name for step in steps] == ["stage1", "data", "stage2", "eval"]
     train2 = steps[2].command
     assert "more" not in train2 and "--extra_data" not in train2  # the data step adds what may be trained on
-    assert steps[1].command[-2:] == ["--also", "more"] and "extra pairs" in steps[1].title
+    assert steps[1].command[-4:] == ["--label", "also", "--also", "more"] and "extra pairs" in steps[1].title
     assert train2[train2.index("--knowledge_encoder") + 1] == str(tmp_path / "stage1")
     shorter = mini.plan_steps(tmp_path, "my_pairs", knowledge_encoder="teacher", **settings)
     assert [step.name for step in shorter] == ["data", "stage2", "eval"]
@@ -169,3 +169,14 @@ def test_bad_extra_rows_are_listed_apart(tmp_path, run_data_step, capsys):
     assert "caption is empty" in (tmp_path / "out.bad_rows.1.jsonl").read_text()
     (other,) = json.loads((tmp_path / "out" / "manifest.json").read_text())["also"]
     assert other["num_rows_left_out"] == {"caption is empty": 1} and other["num_rows_added"] == 1
+
+
+def test_extra_rows_get_the_phenotypes_that_their_captions_name_and_no_other_row_does(tmp_path, run_data_step):
+    write_pairs(tmp_path / "pairs", [(picture(n), f"Scoliosis, case {n}.", "") for n in range(8)])
+    more = write_pairs(tmp_path / "more", [(picture(40), "Scoliosis of a child.", ""), (picture(41), "A spine.", "")])
+    trained, scored, manifest = run_data_step("labelled", [more])
+    labels = dict(zip(trained["caption"], trained["hpo_ids"], strict=True))
+    assert labels.pop("Scoliosis of a child.") == ["HP:0002650"] and labels["A spine."] == []
+    assert not any(labels.values()) and not any(scored["hpo_ids"])
+    assert manifest["also_labelled_by_caption"] and not manifest["labelled_by_caption"]
+    assert manifest["also"][0]["num_labels"] == 1
