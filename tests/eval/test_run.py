@@ -145,7 +145,7 @@ def test_training_images_are_noticed(folder, hpo, tmp_path, caplog, results):
     assert found["not_compared"] == ["near_image", "same_caption"]  # the index says nothing of them
     assert found["clean"]["i2t_hit_at_1"]["n"] == 5 and "p2i_hit_at_1" not in found["clean"]
     assert "3 of 8 evaluated rows" in caplog.text
-    assert "These numbers flatter the model" in (tmp_path / "b" / "report.html").read_text()
+    assert "These numbers flatter the model,</b> a rate over rows by" in (tmp_path / "b" / "report.html").read_text()
     (model / "training_index.parquet").write_bytes(b"damaged")
     with pytest.raises(DataError, match=r"training_index\.parquet must be a Parquet file"):
         evaluate(TinyEncoder(str(model)), "phenobench", folder, tmp_path / "c", hpo=hpo)
