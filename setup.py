@@ -35,6 +35,7 @@ SUBPACKAGES = [
     "ablation",
     "hub",
     "demo",
+    "forget",
     "cli",
 ]
 

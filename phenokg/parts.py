@@ -129,6 +129,27 @@ class Part:
             counts = count(num_in, len(records), drops, seconds, sum(sizes))
             write_whole(self._note_path, msgspec.json.encode(_Note(identity, sizes, counts)))
 
+    def shrink(self, records: pa.Table, drops: pa.Table) -> None:
+        """Takes rows out of a part: its identity stays, its counts are those of what is left.
+
+        Args:
+            records: Those that stay.
+            drops: Those that stay.
+        """
+        try:
+            note = msgspec.json.decode(self._note_path.read_bytes(), type=_Note)
+        except (FileNotFoundError, msgspec.MsgspecError):
+            note = None  # a part that is not whole is made again by the next build
+        self._note_path.unlink(missing_ok=True)
+        sizes = (
+            write_whole(self.records_path, parquet_bytes(records)),
+            write_whole(self.drops_path, parquet_bytes(drops)),
+        )
+        if note is not None:
+            left = from_table(drops, Drop, str(self.drops_path))
+            counts = count(len(records) + len(left), len(records), left, note.counts.seconds, sum(sizes))
+            write_whole(self._note_path, msgspec.json.encode(_Note(note.identity, sizes, counts)))
+
     def remove(self) -> None:
         """Deletes it, note first."""
         for path in (self._note_path, self.records_path, self.drops_path):

@@ -31,9 +31,11 @@ from phenolip.phenokg.articles.article_ids import read_article_ids
 from phenolip.phenokg.articles.article_xml import find_articles
 from phenolip.phenokg.build_config import BuildConfig, Stage, described
 from phenolip.phenokg.disk_errors import disk_errors
+from phenolip.phenokg.forgotten import Forgotten, read_forgotten
 from phenolip.phenokg.parts import Counts, Part, count
 from phenolip.phenokg.records import ArticleFile, Drop, to_row, to_table
 from phenolip.phenokg.shards import SOURCE, Shard, write_shards
+from phenolip.phenokg.shrink_build import MARKER
 from phenolip.phenokg.split_pairs import KEYS, SPLITS, plan
 from phenolip.phenokg.table_files import TableFiles, read_manifest, write_manifest
 from phenolip.provenance import content_hash, git_commit, package_versions
@@ -47,7 +49,6 @@ NO_DAMAGE = frozenset(
     "small_subfigure duplicate_id duplicate_image near_duplicate blank_image".split()
 )
 _PACKAGES = ("lxml", "ahocorasick-rs", "msgspec", "pyarrow", "ImageHash", "scipy")
-_MARKER = ".phenolip-kg"  # in a folder that builds may write into
 _MIN_RECORDS = 1_000  # after which a run over its `max_dropped_fraction` ends early
 
 
@@ -58,10 +59,12 @@ class ShardWork:
     Attributes:
         output: Folder of the build.
         stages: Steps but the last, which needs all shards.
+        forgotten: What no step may give.
     """
 
     output: Path
     stages: tuple[Stage, ...]
+    forgotten: Forgotten = Forgotten()
 
     def part(self, place: int, number: int) -> Part:
         """The part of a shard that the step at a place makes, from 1; 0 are its articles."""
@@ -86,7 +89,7 @@ class ShardWork:
                 continue
             if records is None:
                 records = self.part(place - 1, shard.number).read(stage.step.takes)
-            records = _run_step(stage, records, part, identities[place])
+            records = _run_step(stage, records, part, identities[place], self.forgotten)
 
 
 def run_here(work: Callable[[Shard], None], shards: Sequence[Shard]) -> Iterator[Shard]:
@@ -113,8 +116,9 @@ def build(config: BuildConfig, engine: Engine = run_here, progress: bool | None 
     """
     output = Path(os.path.abspath(config.output))
     with _own(output):
-        shards, found = _find_shards(config, output)
-        work = ShardWork(output, config.stages[:-1])
+        forgotten = read_forgotten(output)
+        shards, found = _find_shards(config, output, forgotten)
+        work = ShardWork(output, config.stages[:-1], forgotten)
         finals = [work.identities(shard)[-1] for shard in shards]
         identity = content_hash([*finals, config.stages[-1].identity])
         facts = {"identity": identity, "articles": os.path.abspath(config.articles), "config": described(config)}
@@ -130,7 +134,7 @@ def build(config: BuildConfig, engine: Engine = run_here, progress: bool | None 
 def _own(output: Path) -> Iterator[None]:
     """Holds the folder for this run alone, and clears what a killed one left half written."""
     with disk_errors(output):
-        marker = output / _MARKER
+        marker = output / MARKER
         if output.exists() and not output.is_dir():
             raise ConfigurationError(f"`output` must be a folder, and {output} is a file.")
         if output.is_dir() and any(output.iterdir()) and not marker.exists():
@@ -160,12 +164,13 @@ def _clear(output: Path) -> None:
             partial_file.unlink()
 
 
-def _find_shards(config: BuildConfig, output: Path) -> tuple[list[Shard], dict[str, Counts]]:
+def _find_shards(config: BuildConfig, output: Path, forgotten: Forgotten) -> tuple[list[Shard], dict[str, Counts]]:
     """The corpus in shards, and what was counted on the way."""
     if config.fetch is None:
         articles, name = find_articles(os.path.abspath(config.articles)), "find_articles"
     else:
-        articles, name = _fetch(config), config.fetch.step.name
+        articles, name = _fetch(config, forgotten), config.fetch.step.name
+    articles = (article for article in articles if not forgotten.covers(_article_name(article)))
     shards = write_shards(output, articles, config.shard_size, name)
     parts = (Part(output / SOURCE, shard.number) for shard in shards)
     counts = sum((part.counts() for part in parts), Counts())
@@ -177,13 +182,20 @@ def _find_shards(config: BuildConfig, output: Path) -> tuple[list[Shard], dict[s
     return shards, {name: counts}
 
 
-def _fetch(config: BuildConfig) -> Iterator[ArticleFile | Drop]:
+def _article_name(article: ArticleFile | Drop) -> str:
+    return article.key if isinstance(article, Drop) else article.path
+
+
+def _fetch(config: BuildConfig, forgotten: Forgotten) -> Iterator[ArticleFile | Drop]:
     root = os.path.abspath(config.articles)
-    for fetched in config.fetch.step.run(read_article_ids(config.ids), config.fetch.config):
+    wanted = (
+        asked for asked in read_article_ids(config.ids) if isinstance(asked, Drop) or not forgotten.covers(str(asked))
+    )
+    for fetched in config.fetch.step.run(wanted, config.fetch.config):
         yield fetched if isinstance(fetched, Drop) else ArticleFile(root, fetched.xml.path)
 
 
-def _run_step(stage: Stage, records: Sequence[Any], part: Part, identity: str) -> list[Any]:
+def _run_step(stage: Stage, records: Sequence[Any], part: Part, identity: str, forgotten: Forgotten) -> list[Any]:
     made: list[Any] = []
     drops: list[Drop] = []
     start = time.perf_counter()
@@ -198,6 +210,7 @@ def _run_step(stage: Stage, records: Sequence[Any], part: Part, identity: str) -
             f"({type(error).__name__}: {error})."
         ) from error
     seconds = time.perf_counter() - start
+    made, drops = forgotten.without(made), forgotten.without(drops)
     part.write(identity, made, stage.step.gives, drops, num_in=len(records), seconds=seconds)
     return made
 

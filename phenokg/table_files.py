@@ -58,7 +58,7 @@ class TableFiles:
         tables are whole.
         """
         num_rows = self._pairs.close() | self._drops.close()
-        files = {name: {"num_rows": rows, **_digest(self._partial / name)} for name, rows in num_rows.items()}
+        files = {name: {"num_rows": rows, **file_facts(self._partial / name)} for name, rows in num_rows.items()}
         (self._output / MANIFEST).unlink(missing_ok=True)
         if (self._output / TABLES).exists():
             os.replace(self._output / TABLES, self._partial.with_name(f".{TABLES}-before.partial"))
@@ -121,7 +121,8 @@ def read_manifest(output: Path) -> dict[str, Any] | None:
     return manifest if is_whole and "identity" in manifest else None
 
 
-def _digest(path: Path) -> dict[str, Any]:
+def file_facts(path: Path) -> dict[str, Any]:
+    """Size and SHA-256 of a file, which is on the disk afterwards."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
         return {

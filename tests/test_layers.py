@@ -18,6 +18,7 @@ LAYERS = (
         "ablation",
         "hub",
         "demo",
+        "forget",
         "cli",
     ),
 )
