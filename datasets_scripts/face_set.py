@@ -13,8 +13,8 @@ from phenolip.ontology.graph import PhenotypeOntology
 from phenolip.provenance import content_hash
 
 TABLES = ("faces.csv", "faces.jsonl", "metadata.csv", "metadata.jsonl")
-_IMAGE_COLUMNS = ("image", "file_name", "path")
-_GROUP_COLUMNS = ("patient_id", "patient", "case_id", "group_id")
+IMAGE_COLUMNS = ("image", "file_name", "path")
+GROUP_COLUMNS = ("patient_id", "patient", "case_id", "group_id")
 _HPO_ID = re.compile(r"HP:\d{7}")
 
 
@@ -57,11 +57,11 @@ def load_faces(data: str | Path, ontology: PhenotypeOntology, *, split: str | No
     Raises:
         DataError: A column is missing, or no row can be used.
     """
-    path = _table(Path(data))
+    path = face_table(Path(data))
     rows = read_rows(path)
     if not rows:
         raise DataError(f"{path} has no rows.")
-    image_column = next((name for name in _IMAGE_COLUMNS if name in rows[0]), None)
+    image_column = next((name for name in IMAGE_COLUMNS if name in rows[0]), None)
     for wanted, there in (("image", image_column), ("hpo_ids", "hpo_ids" in rows[0] or None)):
         if there is None:
             raise DataError(f"{path} must have the column {wanted}, got {', '.join(map(str, rows[0]))}.")
@@ -77,7 +77,7 @@ def load_faces(data: str | Path, ontology: PhenotypeOntology, *, split: str | No
         if reason or name in kept:
             dropped[reason or "image named twice"] += 1
             continue
-        group = next((str(row[column]) for column in _GROUP_COLUMNS if row.get(column)), name)
+        group = next((str(row[column]) for column in GROUP_COLUMNS if row.get(column)), name)
         kept[name] = (file, labels, group)
     if not kept:
         raise DataError(f"{path}: no row can be used: {dict(dropped)}.")
@@ -85,7 +85,12 @@ def load_faces(data: str | Path, ontology: PhenotypeOntology, *, split: str | No
     return FaceSet(images, tuple(kept), labels, groups, dict(dropped))
 
 
-def _table(data: Path) -> Path:
+def face_table(data: Path) -> Path:
+    """The table itself, or the first of `TABLES` in a folder.
+
+    Raises:
+        DataError: There is none.
+    """
     if data.is_file():
         return data
     found = next((data / name for name in TABLES if (data / name).is_file()), None)

@@ -50,6 +50,10 @@ class MaskedImages:
         values = np.asarray(decode_image(self.masks[row]).convert("L"))
         return values > values.max() / 2
 
+    def file_hashes(self) -> list[str]:
+        """SHA-256 of each image file."""
+        return [hashlib.sha256(path.read_bytes()).hexdigest() for path in self.images]
+
     def revision(self) -> str:
         """SHA-256 over names, image files and mask files."""
         digest = hashlib.sha256("\n".join(self.ids).encode())

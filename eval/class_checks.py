@@ -8,21 +8,25 @@ from numpy.typing import NDArray
 
 from phenolip.eval.evaluators.base import MetricValue
 from phenolip.eval.metrics.classification import class_scores, macro, macro_auroc
+from phenolip.eval.metrics.grouped_bootstrap import grouped_intervals
 
 NUM_SHUFFLES = 20
 EPSILON = 1e-9
 COLLAPSED = 0.95  # share of images that one answer gets, from which on it is called a collapse (ours)
 
 
-def majority_class(labels: NDArray, class_names: tuple[str, ...]) -> dict[str, Any]:
-    """The commonest class and the accuracy of answering nothing else."""
+def majority_class(labels: NDArray, class_names: tuple[str, ...], groups: Sequence[str]) -> dict[str, Any]:
+    """The commonest class and the accuracy of answering nothing else, its interval over whole groups."""
     counts = (labels == 1).sum(axis=0)
     column = int(counts.argmax())
+    shown = labels[:, column] == 1
+    interval = grouped_intervals(lambda rows, _: np.array([shown[rows].mean()]), groups)[0]
     return {
         "class": class_names[column],
         "k": int(counts[column]),
         "n": len(labels),
         "value": float(counts[column] / len(labels)),
+        "ci95": interval.tolist(),
     }
 
 

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from phenolip.eval.class_report import write_class_report
+from phenolip.eval.class_report import breakdown_cells, write_class_report
 from phenolip.whole_files import whole_file
 
 logger = logging.getLogger(__name__)
@@ -64,6 +64,7 @@ def class_page(results: dict[str, Any]) -> str:
             for entry in (results.get("draws") or {}).values()
             for seed in entry["seeds"]
         ],
+        breakdowns=[(entry["by"], *breakdown_cells(entry)) for entry in results.get("breakdowns") or ()],
         checks=class_check_rows(results["checks"], results["n"]),
         contamination=results["checks"].get("contamination"),
         policy=content_policy(),
@@ -98,7 +99,9 @@ def class_check_rows(checks: dict[str, Any], n: int) -> list[dict[str, Any]]:
     """Title, finding, n and verdict (True, False or None where there is none) of each control."""
     rows = []
     if found := checks.get("majority_class"):
-        finding = f"always {found['class']}: {100 * found['value']:.1f} %, {found['k']:,} of {found['n']:,}"
+        low, high = (100 * bound for bound in found["ci95"])
+        finding = f"always {found['class']}: {100 * found['value']:.1f} % ({low:.1f}–{high:.1f}), "
+        finding += f"{found['k']:,} of {found['n']:,}"
         rows.append({"title": "Majority class", "finding": finding, "n": found["n"], "passes": None})
     for key, title in (("shuffled_labels", "Labels shuffled"), ("random_floor", "Random scores")):
         if found := checks.get(key):

@@ -1,5 +1,6 @@
 """results.json of a class task -> Markdown tables."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ def class_report(results: dict[str, Any]) -> str:
             for row in results["calibration"]["reliability"]
         ]
         parts += ["## Reliability", markdown_table(("confidence", "n", "mean confidence", "accuracy"), rows)]
+    parts += breakdown_tables(results.get("breakdowns") or ())
     checks = [[name, _flat(found)] for name, found in results["checks"].items()]
     parts += ["## Controls", markdown_table(("control", "found"), checks)]
     return "\n\n".join(parts) + "\n"
@@ -73,6 +75,49 @@ def _draw_rows(draws: dict[str, Any]) -> list[list[Any]]:
     ]
 
 
+def breakdown_tables(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A heading and a table a column of the metadata; values in percent with interval and n."""
+    parts = []
+    for entry in entries:
+        names, rows = breakdown_cells(entry)
+        parts += [f"## By {entry['by']}, %", markdown_table((entry["by"], "images", *names), rows)]
+    return parts
+
+
+def clean_tables(contamination: Mapping[str, Any] | None) -> list[str]:
+    """What the items share with the model's training rows, and the scores of those that share nothing."""
+    if not contamination or not contamination["num_rows_touched"]:
+        return []
+    found = ", ".join(
+        f"{name.replace('_', ' ')} {count:,}" for name, count in contamination["criteria"].items() if count
+    )
+    parts = [
+        "## Training rows in the task",
+        f"{contamination['num_rows_touched']:,} of {contamination['num_rows']:,} images share something with the "
+        f"training rows of the model ({found}): the numbers flatter it.",
+    ]
+    rows = [
+        [name, _in_percent(metric), "—" if metric["value_of_all"] is None else f"{100 * metric['value_of_all']:.1f}"]
+        for name, metric in contamination.get("clean", {}).items()
+    ]
+    return [*parts, markdown_table(("metric, %", "images that share nothing", "all"), rows)] if rows else parts
+
+
+def breakdown_cells(entry: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
+    """Metrics, and for each value of a column its name, number of images and cells."""
+    names = list(dict.fromkeys(name for row in entry["rows"] for name in row["metrics"]))
+    return names, [
+        [row["name"], row["n"], *(_in_percent(row["metrics"].get(name)) for name in names)] for row in entry["rows"]
+    ]
+
+
+def _in_percent(metric: Mapping[str, Any] | None) -> str:
+    if metric is None or metric["value"] is None:
+        return "—"
+    low, high = ("—" if bound is None else f"{100 * bound:.1f}" for bound in metric["ci95"])
+    return f"{100 * metric['value']:.1f} ({low}–{high}), n {metric['n']:,}"
+
+
 def markdown_table(columns: Any, rows: list[list[Any]]) -> str:
     """A table; what would end a cell is escaped."""
     lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
@@ -83,6 +128,8 @@ def markdown_table(columns: Any, rows: list[list[Any]]) -> str:
 def _text(value: Any) -> str:
     if value is None:
         return "—"
+    if isinstance(value, list):
+        return "–".join(map(_text, value))  # an interval
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 

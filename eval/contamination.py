@@ -1,7 +1,7 @@
 """What a task shares with the training rows of the model that is measured, and its scores without these rows."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from phenolip.datasets_scripts.telling_ids import article_of, telling_id
 from phenolip.eval.evaluators.base import MetricValue
 from phenolip.eval.evaluators.query_metrics import mean_metric
+from phenolip.eval.run_record import describe_metrics
 from phenolip.exceptions import DataError
 from phenolip.inference.candidates import model_file
 from phenolip.near_copies import caption_hash, near_hashes, perceptual_hash
@@ -165,6 +166,36 @@ def _near(images: Sequence[Any], trained: NDArray) -> NDArray:
     near = np.zeros(len(own), bool)
     near[left] = True
     return near
+
+
+def audit_items(
+    index: Path | None,
+    rows: TaskRows,
+    model: str,
+    metrics: Mapping[str, MetricValue],
+    measure: Callable[[NDArray], Mapping[str, MetricValue]],
+) -> dict[str, Any] | None:
+    """`audit_task` for results.json and, where rows are touched, every metric over the others; None without an index.
+
+    Args:
+        index: The model's training_index.parquet.
+        rows: The N items of the task.
+        model: Name of the model, for the warning.
+        metrics: The metrics over all items.
+        measure: The same over some of them, by their row numbers.
+    """
+    audit = audit_task(index, rows, model)
+    if audit is None:
+        return None
+    summary = audit.summary()
+    if audit.rows.any():
+        clean = np.flatnonzero(~audit.rows)
+        parts = describe_metrics(measure(clean))["metrics"] if len(clean) else {}
+        summary["clean"] = {
+            name: part | {"value_of_all": describe_metrics({name: metrics[name]})["metrics"][name]["value"]}
+            for name, part in parts.items()
+        }
+    return summary
 
 
 def clean_part(

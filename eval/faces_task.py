@@ -1,5 +1,6 @@
 """Phenotypes of faces: per-image hits and sample-averaged precision, recall and F1 over one list of candidates."""
 
+import hashlib
 import time
 from pathlib import Path
 from typing import Any
@@ -7,15 +8,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from phenolip.datasets_scripts.face_set import FaceSet, load_faces
-from phenolip.eval.class_report import markdown_table, metric_table
+from phenolip.datasets_scripts.face_set import GROUP_COLUMNS, IMAGE_COLUMNS, FaceSet, face_table, load_faces
+from phenolip.datasets_scripts.image_tables import read_rows
+from phenolip.eval.class_report import breakdown_tables, clean_tables, markdown_table, metric_table
+from phenolip.eval.contamination import TaskRows, audit_items, training_index
 from phenolip.eval.evaluators.base import MetricValue
+from phenolip.eval.evaluators.query_metrics import mean_metric
 from phenolip.eval.evaluators.zero_shot import check_prompts, embed_with_prompts
+from phenolip.eval.item_breakdowns import item_breakdowns
+from phenolip.eval.item_scores import ItemScores, write_item_scores
 from phenolip.eval.load_encoder import load_image_encoder
+from phenolip.eval.metadata import item_columns
 from phenolip.eval.metrics.clustered import joined_clusters, ratio_intervals
 from phenolip.eval.metrics.ranking import expected_hit_and_recall, miss_probability
 from phenolip.eval.metrics.sample_f1 import best_sample_threshold, sample_scores_at_k, sample_scores_at_threshold
-from phenolip.eval.per_query import Queries, unique_ids
+from phenolip.eval.per_query import Queries, unique_ids, write_clusters
 from phenolip.eval.run_record import Evaluation, describe_run, describe_task, write_run
 from phenolip.eval.tasks.registry import Task
 from phenolip.exceptions import ConfigurationError, DataError
@@ -50,7 +57,7 @@ def evaluate_faces(
         task: A task with the one evaluator ``faces``.
         model: As `load_encoder` takes it.
         data: As `load_faces` reads it.
-        output_dir: Receives results.json, per_query.parquet and report.md.
+        output_dir: Receives results.json, per_query.parquet, predictions.parquet and report.md.
         split: Rows to report on.
         candidates: File of candidate phenotypes; by default those that occur in the data.
         hpo: An ontology file; by default the release that is installed.
@@ -77,9 +84,24 @@ def evaluate_faces(
     fitting = _Scored(encoder, validation, texts, list(names)) if validation is not None else None
     metrics, thresholds = measure_faces(faces, fitting, ks, decision_k)
     output_dir = Path(output_dir)
+    clusters = joined_clusters(faces.groups)
+
+    def measure_rows(rows: NDArray) -> dict[str, MetricValue]:
+        return {name: mean_metric(metric.per_query[rows], clusters[rows]) for name, metric in metrics.items()}
+
+    columns = item_columns(read_rows(face_table(Path(data))), faces.ids, IMAGE_COLUMNS, GROUP_COLUMNS)
+    audit = audit_items(
+        training_index(model, encoder),
+        TaskRows(faces.file_hashes(), faces.images, row_ids=faces.ids, group_ids=faces.groups),
+        encoder.name,
+        metrics,
+        measure_rows,
+    )
     results = {
         **describe_task(task, encoder.name, describe_model(encoder), len(faces.rows), metrics),
         "thresholds": thresholds,
+        "contamination": audit,
+        "breakdowns": item_breakdowns(columns, measure_rows),
         "dropped": {**test.dropped, "no label among the candidates": len(test) - len(faces.rows)},
         "prompts": list(prompts),
         "num_candidates": len(names),
@@ -90,7 +112,10 @@ def evaluate_faces(
         "num_groups": len(set(faces.groups)),
         **describe_run(ontology, started),
     }
-    ids = unique_ids(test.ids[row] for row in faces.rows)
+    ids = unique_ids(faces.ids)
+    items = [one.items(part) for part, one in (("test", faces), ("validation", fitting)) if one is not None]
+    write_item_scores(output_dir, items, list(names))
+    write_clusters(output_dir, "image", ids, clusters)
     write_run(output_dir, results, metrics, {PREFIX: Queries("image", ids)})
     with whole_file(report_path or output_dir / "report.md", "w") as file:
         file.write(_report(results))
@@ -110,7 +135,17 @@ class _Scored:
         for place, row in enumerate(self.rows):
             self.relevant[place, shown[row]] = True
         self.scores = np.asarray(encoder.encode_images([faces.images[row] for row in self.rows])) @ texts.T
+        self.images = [faces.images[row] for row in self.rows]
+        self.ids = [faces.ids[row] for row in self.rows]
         self.groups = [faces.groups[row] for row in self.rows]
+
+    def file_hashes(self) -> list[str]:
+        """SHA-256 of each image file."""
+        return [hashlib.sha256(path.read_bytes()).hexdigest() for path in self.images]
+
+    def items(self, part: str) -> ItemScores:
+        """Truth and scores of each image, for the table of predictions."""
+        return ItemScores(part, self.ids, self.groups, self.relevant, self.scores)
 
 
 def measure_faces(
@@ -168,6 +203,8 @@ def _report(results: dict[str, Any]) -> str:
         f"{results['num_candidates']:,} candidates. Precision, recall and F1 are those of each image, averaged over "
         "images. For research, not for diagnosis; a face names a person: keep the data where it is allowed to be.",
         metric_table(results),
+        *breakdown_tables(results["breakdowns"]),
+        *clean_tables(results["contamination"]),
         *(["## Left out", markdown_table(("reason", "n"), dropped)] if dropped else []),
     ]
     return "\n\n".join(parts) + "\n"

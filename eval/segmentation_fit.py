@@ -12,7 +12,7 @@ from PIL import Image
 from torch import nn
 
 from phenolip.datasets_scripts.masked_images import MaskedImages
-from phenolip.eval.metrics.dice import THRESHOLDS, dice_at_thresholds
+from phenolip.eval.metrics.dice import THRESHOLDS, dice_of_counts, pixel_counts
 from phenolip.images import decode_image
 from phenolip.inference.feature_maps import FeatureMaps
 
@@ -46,20 +46,31 @@ class SegmentationFit:
     """One training run.
 
     Attributes:
-        dice: (N,) of the test images at the threshold that is best on the validation images.
-        dice_at_half: (N,) of the test images at 0.5.
+        counts: (N, 3) pixels of mask, prediction and both, of the test images at the threshold that is best on the
+            validation images.
+        counts_at_half: (N, 3) the same at 0.5.
         threshold: The one chosen.
         validation_dice: Mean of the validation images at it.
         losses: Of each step.
         network: The trained network, in eval mode.
     """
 
-    dice: NDArray
-    dice_at_half: NDArray
+    counts: NDArray
+    counts_at_half: NDArray
     threshold: float
     validation_dice: float
     losses: list[float]
     network: "SegmentationNetwork"
+
+    @property
+    def dice(self) -> NDArray:
+        """(N,) of the test images at the threshold."""
+        return dice_of_counts(self.counts)
+
+    @property
+    def dice_at_half(self) -> NDArray:
+        """(N,) of the test images at 0.5."""
+        return dice_of_counts(self.counts_at_half)
 
 
 class UNetDecoder(nn.Module):
@@ -171,12 +182,10 @@ def fit_segmentation(
     network.to(next(maps.parameters()).device)
     losses = _train(network, train, rows, settings, seed, on_step)
     network.eval()
-    curves = [dice_curves(network, part) for part in (validation, test)]
-    means = curves[0].mean(axis=0)
+    held_out, asked = (mask_counts(network, part) for part in (validation, test))
+    means = dice_of_counts(held_out).mean(axis=0)
     best = max(range(len(THRESHOLDS)), key=lambda place: (means[place], -abs(place - HALF)))
-    return SegmentationFit(
-        curves[1][:, best], curves[1][:, HALF], THRESHOLDS[best], float(means[best]), losses, network
-    )
+    return SegmentationFit(asked[:, best], asked[:, HALF], THRESHOLDS[best], float(means[best]), losses, network)
 
 
 def _train(
@@ -247,13 +256,13 @@ def predict_mask(network: SegmentationNetwork, pixels: torch.Tensor, size: tuple
     return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)[0, 0].sigmoid().float().cpu().numpy()
 
 
-def dice_curves(network: SegmentationNetwork, part: Pixels) -> NDArray:
-    """(N, T) Dice of every image at every threshold, at the size of the mask file."""
-    curves = []
+def mask_counts(network: SegmentationNetwork, part: Pixels) -> NDArray:
+    """(N, T, 3) pixels of mask, prediction and both, of every image at every threshold, at the mask file's size."""
+    counts = []
     for row in range(len(part)):
         mask = part.images.mask(row)
-        curves.append(dice_at_thresholds(predict_mask(network, part[row][0], mask.shape), mask))
-    return np.stack(curves)
+        counts.append(pixel_counts(predict_mask(network, part[row][0], mask.shape), mask))
+    return np.stack(counts)
 
 
 def _block(in_channels: int, out_channels: int) -> nn.Sequential:

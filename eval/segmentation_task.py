@@ -8,10 +8,14 @@ import numpy as np
 from PIL import Image
 
 from phenolip.datasets_scripts.masked_images import load_masked_splits
-from phenolip.eval.class_report import markdown_table, metric_table
+from phenolip.eval.class_report import breakdown_tables, clean_tables, markdown_table, metric_table
+from phenolip.eval.contamination import TaskRows, audit_items, training_index
 from phenolip.eval.evaluators.segmentation import MODES, PREFIX, SegmentationEvaluator
+from phenolip.eval.item_breakdowns import item_breakdowns
+from phenolip.eval.item_scores import write_item_pixels
 from phenolip.eval.load_encoder import load_image_encoder
-from phenolip.eval.per_query import Queries, unique_ids
+from phenolip.eval.metadata import beside_columns
+from phenolip.eval.per_query import unique_ids, write_clusters
 from phenolip.eval.run_record import Evaluation, describe_run, describe_task, write_run
 from phenolip.eval.segmentation_fit import Pixels, SegmentationFit, predict_mask
 from phenolip.eval.tasks.registry import Task
@@ -40,7 +44,7 @@ def evaluate_segmentation(
         task: A task with the one evaluator ``segmentation``.
         model: As `load_encoder` takes it; its tower must be one of `transformers`.
         data: Folder of images and masks.
-        output_dir: Receives results.json, per_query.parquet, report.md and overlay.png.
+        output_dir: Receives results.json, per_query.parquet, predictions.parquet, report.md and overlay.png.
         device: Device of the model; by default a GPU if there is one.
         report: Write the report and the picture.
         report_path: Where the report goes instead.
@@ -58,21 +62,32 @@ def evaluate_segmentation(
     encoder = load_image_encoder(model, device)
     found = evaluator(encoder)
     output_dir = Path(output_dir)
+    test = splits["test"]
+    audit = audit_items(
+        training_index(model, encoder),
+        TaskRows(test.file_hashes(), test.images, row_ids=test.ids, group_ids=test.groups),
+        encoder.name,
+        found.metrics,
+        lambda rows: found.measure_rows(rows, False),
+    )
     results = {
-        **describe_task(task, encoder.name, describe_model(encoder), len(splits["test"]), found.metrics),
+        **describe_task(task, encoder.name, describe_model(encoder), len(test), found.metrics),
         "checks": found.checks,
+        "contamination": audit,
         **found.details,
+        "breakdowns": item_breakdowns(beside_columns(data, test.ids), lambda rows: found.measure_rows(rows, True)),
         "num_candidates": None,
         "data": str(data),
         "split": about,
-        "data_revision": splits["test"].revision(),
+        "data_revision": test.revision(),
         "training_revision": content_hash([splits[split].revision() for split in ("train", "val")]),
-        "num_groups": len(set(splits["test"].groups)),
+        "num_groups": len(set(test.groups)),
         "dropped": {split: dict(images.dropped) for split, images in splits.items()},
         **describe_run(None, started),
     }
-    queries = {PREFIX: Queries("image", unique_ids(splits["test"].ids))}
-    write_run(output_dir, results, found.metrics, queries)
+    write_item_pixels(output_dir, found.items)
+    write_clusters(output_dir, "image", unique_ids(test.ids), np.unique(test.groups, return_inverse=True)[1])
+    write_run(output_dir, results, found.metrics, evaluator.queries)
     if report:
         with whole_file(report_path or output_dir / "report.md", "w") as file:
             file.write(segmentation_report(results))
@@ -109,6 +124,8 @@ def segmentation_report(results: dict[str, Any]) -> str:
         "![Test images: right green, missed blue, added orange](overlay.png)",
         "## Every metric",
         metric_table(results),
+        *breakdown_tables(results["breakdowns"]),
+        *clean_tables(results["contamination"]),
         "## Draws",
         markdown_table(("encoder, mode, share", "training images", "draw", "threshold", "Dice"), draws),
         "## Controls",

@@ -10,6 +10,7 @@ from phenolip.datasets_scripts.labelled_splits import LabelledSplits
 from phenolip.eval.class_checks import answer_collapse, embedding_spread, majority_class, shuffled_labels
 from phenolip.eval.evaluators.base import MetricValue, SupportsEncoding
 from phenolip.eval.evaluators.class_results import ClassResults
+from phenolip.eval.item_scores import ItemScores
 from phenolip.eval.label_subsets import nested_subsets
 from phenolip.eval.logistic_probe import ProbeFit, fit_probe
 from phenolip.eval.metrics.calibration import brier_score, expected_calibration_error
@@ -21,6 +22,7 @@ from phenolip.exceptions import ConfigurationError, DataError
 PREFIX = "probe"
 FRACTIONS = (0.01, 0.1, 1.0)
 NUM_SEEDS = 5
+MAIN = ("accuracy", "macro_auroc", "macro_recall")  # of parts of the images, at the last fraction
 
 
 class LinearProbeEvaluator:
@@ -65,20 +67,37 @@ class LinearProbeEvaluator:
         embeds = [probe_features(encoder, part.images, self.features) for part in parts]
         metrics: dict[str, MetricValue] = {}
         draws: dict[str, Any] = {}
+        found: dict[str, list[ProbeFit]] = {}
+        test, items = self.splits.test, []
         for fraction in self.fractions:
             title = f"{100 * fraction:g}_percent"
             fits, rows = self.fit(embeds, fraction)
+            found[title] = fits
             metrics |= {f"{PREFIX}_{name}_at_{title}": value for name, value in self.measure(fits).items()}
             draws[title] = self.describe(fits, rows)
-        test = self.splits.test
+            items += [
+                ItemScores("test", test.ids, test.groups, test.labels, fit.probabilities, f"{title} {seed}")
+                for seed, fit in enumerate(fits)
+            ]
         last = fits[0].probabilities
         checks = {
-            "majority_class": majority_class(test.labels, test.class_names),
+            "majority_class": majority_class(test.labels, test.class_names, test.groups),
             "shuffled_labels": shuffled_labels(last, test.labels, exclusive=test.exclusive),
             "answer_collapse": answer_collapse(last, test.class_names),
             "embedding_collapse": embedding_spread(embeds[2]),
         }
-        return ClassResults(metrics, checks, {"draws": draws, "feature_width": embeds[0].shape[1]})
+
+        def measure_rows(rows: NDArray, main: bool) -> dict[str, MetricValue]:
+            titles = list(found)[-1:] if main else found
+            return {
+                f"{PREFIX}_{name}_at_{title}": value
+                for title in titles
+                for name, value in self.measure(found[title], rows).items()
+                if not main or name in MAIN
+            }
+
+        details = {"draws": draws, "feature_width": embeds[0].shape[1]}
+        return ClassResults(metrics, checks, details, items, measure_rows)
 
     def fit(self, embeds: Sequence[NDArray], fraction: float) -> tuple[list[ProbeFit], list[NDArray]]:
         """One probe a draw, and the training rows of each."""
@@ -98,32 +117,32 @@ class LinearProbeEvaluator:
             subsets.append(rows)
         return fits, subsets
 
-    def measure(self, fits: Sequence[ProbeFit]) -> dict[str, MetricValue]:
-        """Means over draws, with intervals over draws and images."""
+    def measure(self, fits: Sequence[ProbeFit], rows: NDArray | None = None) -> dict[str, MetricValue]:
+        """Means over draws, with intervals over draws and images; over all test images, or over some."""
         test, num_classes = self.splits.test, self.splits.test.labels.shape[1]
-        everything = np.arange(len(test))
-        by_draw = [self.values(fit.probabilities, everything) for fit in fits]
+        rows = np.arange(len(test)) if rows is None else rows
+        by_draw = [self.values(fit.probabilities, rows) for fit in fits]
         means = {name: float(np.mean([values[name] for values in by_draw])) for name in by_draw[0]}
 
-        def resampled(rows: NDArray, rng: np.random.Generator) -> NDArray:
+        def resampled(drawn: NDArray, rng: np.random.Generator) -> NDArray:
             chosen = rng.integers(len(fits), size=len(fits))
             counts = np.bincount(chosen, minlength=len(fits))
             values = [
-                count * np.array(list(self.values(fits[draw].probabilities, rows).values()))
+                count * np.array(list(self.values(fits[draw].probabilities, rows[drawn]).values()))
                 for draw, count in enumerate(counts)
                 if count
             ]
             return np.sum(values, axis=0) / len(fits)
 
-        num_resamples = num_resamples_for(len(test), num_classes * len(fits))
-        intervals = grouped_intervals(resampled, test.groups, num_resamples=num_resamples)
+        num_resamples = num_resamples_for(len(rows), num_classes * len(fits))
+        intervals = grouped_intervals(resampled, [test.groups[row] for row in rows], num_resamples=num_resamples)
         chances = {"macro_recall": 1 / num_classes, "macro_auroc": 0.5} | (
             {"accuracy": 1 / num_classes} if test.exclusive else {}
         )
-        right = np.mean([self.right(fit.probabilities, everything) for fit in fits], axis=0)
+        right = np.mean([self.right(fit.probabilities, rows) for fit in fits], axis=0)
         return {
             name: MetricValue(
-                mean, (float(low), float(high)), len(test), chances.get(name), right if name == "accuracy" else None
+                mean, (float(low), float(high)), len(rows), chances.get(name), right if name == "accuracy" else None
             )
             for (name, mean), (low, high) in zip(means.items(), intervals, strict=True)
         }

@@ -15,8 +15,10 @@ from tqdm.auto import tqdm
 from phenolip.datasets_scripts.masked_images import MaskedImages
 from phenolip.eval.evaluators.base import MetricValue
 from phenolip.eval.evaluators.class_results import ClassResults
+from phenolip.eval.item_scores import ItemPixels
 from phenolip.eval.label_subsets import nested_subsets
 from phenolip.eval.metrics.grouped_bootstrap import grouped_intervals
+from phenolip.eval.per_query import Queries, unique_ids
 from phenolip.eval.segmentation_fit import Pixels, SegmentationFit, SegmentationSettings, fit_segmentation
 from phenolip.exceptions import ConfigurationError
 from phenolip.inference.feature_maps import FeatureMaps, image_tower_of
@@ -95,18 +97,55 @@ class SegmentationEvaluator:
                 towers[f"{control}_"] = found
         metrics: dict[str, MetricValue] = {}
         draws: dict[str, Any] = {}
+        scored: dict[str, tuple[NDArray, NDArray]] = {}
+        items: list[ItemPixels] = []
         num_fits = len(towers) * len(self.modes) * len(self.fractions) * self.num_seeds
         with tqdm(total=num_fits * self.settings.num_steps, desc="decoder steps", disable=None) as bar:
             for label, entry in towers.items():
                 for name, fits, subsets in self.fit(entry, bar):
-                    metrics |= {f"{PREFIX}_{label}{key}": value for key, value in self.measure(name, fits).items()}
+                    dice = tuple(np.stack([getattr(fit, kind) for fit in fits]) for kind in ("dice", "dice_at_half"))
+                    scored[f"{label}{name}"] = dice
+                    metrics |= self.measure(f"{label}{name}", *dice)
                     draws[f"{label}{name}"] = _describe(fits, subsets)
-        checks = {
-            "everything": {"dice_all": float(_dice_of_everything(self.sizes).mean())},
-            "nothing": {"dice_all": float((self.sizes == 0).mean())},
-            "masks": {"num_empty": int((self.sizes == 0).sum()), "mean_share_of_image": float(self.sizes.mean())},
-        }
-        return ClassResults(metrics, checks, {"draws": draws, "controls_left_out": left_out})
+                    items += self.items(f"{label}{name}", fits)
+
+        def measure_rows(rows: NDArray, main: bool) -> dict[str, MetricValue]:
+            last = f"{100 * self.fractions[-1]:g}_percent"
+            names = [f"{mode}_{last}" for mode in self.modes] if main else list(scored)
+            return {key: value for name in names for key, value in self.measure(name, *scored[name], rows).items()}
+
+        details = {"draws": draws, "controls_left_out": left_out}
+        return ClassResults(metrics, self.checks(), details, items, measure_rows)
+
+    def checks(self) -> dict[str, Any]:
+        """Dice of calling every pixel foreground, and none; what the masks are."""
+        test = self.splits["test"]
+        found = {}
+        for name, values in (("everything", _dice_of_everything(self.sizes)), ("nothing", self.sizes == 0)):
+            values = np.asarray(values, np.float64)
+            interval = grouped_intervals(lambda rows, _, values=values: np.array([values[rows].mean()]), test.groups)[
+                0
+            ]
+            found[name] = {"dice_all": float(values.mean()), "ci95": interval.tolist(), "n": len(values)}
+        share = float(self.sizes.mean())
+        return found | {"masks": {"num_empty": int((self.sizes == 0).sum()), "mean_share_of_image": share}}
+
+    def items(self, name: str, fits: Sequence[SegmentationFit]) -> list[ItemPixels]:
+        """Pixels of every test image, by draw and threshold."""
+        test, found = self.splits["test"], []
+        for seed, fit in enumerate(fits):
+            draw = f"{name} {seed}"
+            found.append(ItemPixels(draw, fit.threshold, "validation", test.ids, test.groups, fit.counts))
+            found.append(ItemPixels(draw, 0.5, "half", test.ids, test.groups, fit.counts_at_half))
+        return found
+
+    @property
+    def queries(self) -> dict[str, Queries]:
+        """Beginning of a metric's name -> its images: those with a mask that is not empty for `dice_positive`."""
+        ids = unique_ids(self.splits["test"].ids)
+        shown = Queries("image", tuple(name for name, size in zip(ids, self.sizes, strict=True) if size > 0))
+        labels = [f"{PREFIX}_{label}{mode}" for label in ("", *(f"{name}_" for name in CONTROLS)) for mode in MODES]
+        return {f"{label}_dice_positive": shown for label in labels} | {PREFIX: Queries("image", ids)}
 
     def fit(self, tower: _Tower, bar: tqdm):
         """Yields the name of each mode and fraction, its fits and their numbers of images."""
@@ -131,30 +170,44 @@ class SegmentationEvaluator:
                     self.example = fits[0], parts[2]
                 yield f"{mode}_{100 * fraction:g}_percent", fits, subsets
 
-    def measure(self, name: str, fits: Sequence[SegmentationFit]) -> dict[str, MetricValue]:
-        """Means over draws and images, with intervals over draws and groups."""
-        mode, _, share = name.partition("_")
-        chosen, at_half = (
-            np.stack([getattr(fit, field) for fit in fits]) for field in ("dice", "dice_at_half")
-        )  # (draws, N)
-        positive = self.sizes > 0
+    def measure(
+        self, name: str, dice: NDArray, dice_at_half: NDArray, rows: NDArray | None = None
+    ) -> dict[str, MetricValue]:
+        """Means over draws and images, with intervals over draws and groups.
 
-        def values(rows: NDArray, draws: NDArray) -> NDArray:
-            some = rows[positive[rows]]
-            of_positives = chosen[np.ix_(draws, some)].mean() if len(some) else np.nan
-            every = np.ix_(draws, rows)
-            return np.array([chosen[every].mean(), of_positives, at_half[every].mean()])
+        Args:
+            name: Encoder, mode and share, such as "imagenet_frozen_10_percent".
+            dice: (draws, N) at the threshold of the validation images.
+            dice_at_half: (draws, N) at 0.5.
+            rows: The test images to measure on; by default all.
+        """
+        words = name.split("_")
+        start, share = "_".join(words[:-2]), "_".join(words[-2:])
+        rows = np.arange(len(self.sizes)) if rows is None else rows
+        positive = rows[self.sizes[rows] > 0]
 
-        means = values(np.arange(len(positive)), np.arange(len(fits)))
+        def values(drawn: NDArray, draws: NDArray) -> NDArray:
+            some = drawn[self.sizes[drawn] > 0]
+            of_positives = dice[np.ix_(draws, some)].mean() if len(some) else np.nan
+            every = np.ix_(draws, drawn)
+            return np.array([dice[every].mean(), of_positives, dice_at_half[every].mean()])
+
+        means = values(rows, np.arange(len(dice)))
+        groups = self.splits["test"].groups
         intervals = grouped_intervals(
-            lambda rows, rng: values(rows, rng.integers(len(fits), size=len(fits))), self.splits["test"].groups
+            lambda drawn, rng: values(rows[drawn], rng.integers(len(dice), size=len(dice))),
+            [groups[row] for row in rows],
         )
-        per_query = (chosen.mean(axis=0), None, at_half.mean(axis=0))
-        counts = (len(positive), int(positive.sum()), len(positive))
+        per_query = [
+            table[:, some].mean(axis=0)
+            for table, some in zip((dice, dice, dice_at_half), (rows, positive, rows), strict=True)
+        ]
         return {
-            f"{mode}_{kind}_at_{share}": MetricValue(float(mean), (float(low), float(high)), n, None, each)
-            for kind, mean, (low, high), n, each in zip(
-                ("dice_all", "dice_positive", "dice_all_at_half"), means, intervals, counts, per_query, strict=True
+            f"{PREFIX}_{start}_{kind}_at_{share}": MetricValue(
+                float(mean), (float(low), float(high)), len(each), None, each
+            )
+            for kind, mean, (low, high), each in zip(
+                ("dice_all", "dice_positive", "dice_all_at_half"), means, intervals, per_query, strict=True
             )
         }
 

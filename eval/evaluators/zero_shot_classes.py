@@ -1,7 +1,7 @@
 """Zero-shot classification of images among classes that a task names, with thresholds and calibration."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from phenolip.eval.class_checks import answer_collapse, embedding_spread, majori
 from phenolip.eval.evaluators.base import MetricValue, SupportsEncoding
 from phenolip.eval.evaluators.class_results import ClassResults
 from phenolip.eval.evaluators.zero_shot import check_prompts
+from phenolip.eval.item_scores import ItemScores
 from phenolip.eval.metrics.calibration import (
     brier_score,
     expected_calibration_error,
@@ -28,6 +29,7 @@ from phenolip.exceptions import ConfigurationError
 
 PREFIX = "zero_shot_classes"
 MAX_FALSE_POSITIVE_RATE = 0.05  # of "none of these" on normal validation images (ours)
+MAIN = ("top1", "macro_recall", "macro_auroc", "macro_auprc", "macro_f1_val_fitted")  # of parts of the images
 
 
 class ZeroShotClassesEvaluator:
@@ -74,12 +76,17 @@ class ZeroShotClassesEvaluator:
         scorer = _Scorer(self.splits, scores, fitting, float(getattr(encoder, "logit_scale", 1.0)), self.normal)
         test = self.splits.test
         checks = {
-            "majority_class": majority_class(test.labels, test.class_names),
+            "majority_class": majority_class(test.labels, test.class_names, test.groups),
             "shuffled_labels": shuffled_labels(scores, test.labels, exclusive=test.exclusive),
             "answer_collapse": answer_collapse(scores, test.class_names),
             "embedding_collapse": embedding_spread(images),
         }
-        return ClassResults(scorer.metrics(), checks, scorer.details())
+        metrics, of_classes = scorer.measure(np.arange(len(test)))
+        items = [ItemScores("test", test.ids, test.groups, test.labels, scores)]
+        if fitting is not None:
+            held_out = self.splits.validation
+            items.append(ItemScores("validation", held_out.ids, held_out.groups, held_out.labels, fitting))
+        return ClassResults(metrics, checks, scorer.details(of_classes), items, scorer.measure_part)
 
     def embed_classes(self, encoder: SupportsEncoding) -> NDArray:
         """(C, D) unit-norm float64 embeddings of the classes."""
@@ -111,36 +118,50 @@ class _Scorer:
             if len(best):
                 self.limit = none_of_these_threshold(best, MAX_FALSE_POSITIVE_RATE)
 
-    def metrics(self) -> dict[str, MetricValue]:
-        """Values, intervals over whole groups, and what chance gives."""
-        num_rows, num_classes = self.scores.shape
-        rows = np.arange(num_rows)
-        values = self.values(rows)
+    def measure(self, rows: NDArray) -> tuple[dict[str, MetricValue], dict[str, NDArray]]:
+        """Values over some rows, intervals over whole groups, what chance gives; and intervals of each class.
+
+        Shapes (C classes): intervals of classes (C, 2), by the name of the number.
+        """
+        num_classes = self.scores.shape[1]
+        values, of_classes = self.values(rows)
+
+        def drawn_values(drawn: NDArray, _: np.random.Generator) -> NDArray:
+            found, by_class = self.values(rows[drawn])
+            return np.concatenate([list(found.values()), *by_class.values()])
+
         intervals = grouped_intervals(
-            lambda drawn, _: np.array(list(self.values(drawn).values())),
-            self.test.groups,
-            num_resamples=num_resamples_for(num_rows, num_classes),
+            drawn_values,
+            [self.test.groups[row] for row in rows],
+            num_resamples=num_resamples_for(len(rows), num_classes),
         )
         chances = {"top1": 1 / num_classes, "macro_recall": 1 / num_classes, "macro_auroc": 0.5}
         found = {}
-        for (name, value), (low, high) in zip(values.items(), intervals, strict=True):
+        for (name, value), (low, high) in zip(values.items(), intervals[: len(values)], strict=True):
             per_query = None
             if name == "top1":
-                per_query = (self.scores.argmax(axis=1) == self.test.codes).astype(np.float64)
-            n = self.num_images(name)
+                per_query = (self.scores[rows].argmax(axis=1) == self.test.codes[rows]).astype(np.float64)
+            n = self.num_images(name, rows)
             found[f"{PREFIX}_{name}"] = MetricValue(value, (float(low), float(high)), n, chances.get(name), per_query)
-        return found
+        rest = intervals[len(values) :].reshape(len(of_classes), num_classes, 2)
+        return found, dict(zip(of_classes, rest, strict=True))
 
-    def num_images(self, name: str) -> int:
+    def measure_part(self, rows: NDArray, main: bool) -> dict[str, MetricValue]:
+        """The metrics over some test images, or the main ones."""
+        found, _ = self.measure(rows)
+        return {name: value for name, value in found.items() if not main or name.removeprefix(f"{PREFIX}_") in MAIN}
+
+    def num_images(self, name: str, rows: NDArray) -> int:
         """Images behind a metric."""
+        is_normal = self.test.labels[rows, self.normal] == 1 if self.normal is not None else np.zeros(len(rows), bool)
         if name == "none_of_these_false_positive_rate":
-            return int((self.test.labels[:, self.normal] == 1).sum())
+            return int(is_normal.sum())
         if name == "none_of_these_sensitivity":
-            return int((self.test.labels[:, self.findings] == 1).any(axis=1).sum())
-        return len(self.test)
+            return int((~is_normal).sum())
+        return len(rows)
 
-    def values(self, rows: NDArray) -> dict[str, float]:
-        """Every metric over some rows."""
+    def values(self, rows: NDArray) -> tuple[dict[str, float], dict[str, NDArray]]:
+        """Every metric over some rows, and the numbers of each class, (C,)."""
         scores, labels = self.scores[rows], self.test.labels[rows]
         values: dict[str, float] = {}
         if self.test.exclusive:
@@ -148,9 +169,13 @@ class _Scorer:
             decided = class_scores(scores.argmax(axis=1), codes, labels.shape[1])
             values["top1"] = float((scores.argmax(axis=1) == codes).mean())
             values["macro_recall"], values["macro_f1"] = macro(decided.recall), macro(decided.f1)
+        oracle = threshold_metrics(scores, labels, fit_on="test")
+        of_classes = {"auroc": oracle.auroc, "auprc": oracle.auprc, "f1_oracle": oracle.f1}
         if self.thresholds is not None:
-            values |= threshold_metrics(scores, labels, thresholds=self.thresholds.threshold).macro()
-        values |= threshold_metrics(scores, labels, fit_on="test").macro()
+            fitted = threshold_metrics(scores, labels, thresholds=self.thresholds.threshold)
+            values |= fitted.macro()
+            of_classes["f1_val_fitted"] = fitted.f1
+        values |= oracle.macro()
         if self.test.exclusive:
             values |= self.calibration(scores, codes)
         if self.limit is not None:
@@ -158,7 +183,7 @@ class _Scorer:
             is_normal = labels[:, self.normal] == 1
             values["none_of_these_false_positive_rate"] = _mean(reached[is_normal])
             values["none_of_these_sensitivity"] = _mean(reached[~is_normal])
-        return values
+        return values, of_classes
 
     def calibration(self, scores: NDArray, codes: NDArray) -> dict[str, float]:
         """Errors of the model's own confidence, and after the temperature of the validation images."""
@@ -173,8 +198,8 @@ class _Scorer:
             values[f"brier{suffix}"] = brier_score(chances, codes)
         return values
 
-    def details(self) -> dict[str, Any]:
-        """Numbers of each class and the reliability table."""
+    def details(self, intervals: Mapping[str, NDArray]) -> dict[str, Any]:
+        """Numbers of each class with their intervals, and the reliability table."""
         oracle = threshold_metrics(self.scores, self.test.labels, fit_on="test")
         classes = []
         for column, name in enumerate(self.test.class_names):
@@ -190,6 +215,8 @@ class _Scorer:
             if self.thresholds is not None:
                 entry["f1_val_fitted"] = _number(self.thresholds.f1[column])
                 entry["threshold_val_fitted"] = _number(self.thresholds.threshold[column])
+            for kind, bounds in intervals.items():
+                entry[f"{kind}_ci95"] = [_number(bound) for bound in bounds[column]]
             excluded = (self.thresholds or oracle).excluded.get(column)
             classes.append(entry | ({"excluded": excluded} if excluded else {}))
         details: dict[str, Any] = {

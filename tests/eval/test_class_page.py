@@ -35,7 +35,7 @@ def results():
         },
         "none_of_these": {"threshold": 0.31, "max_false_positive_rate_on_validation": 0.05},
         "checks": {
-            "majority_class": {"class": "one", "k": 20, "n": 40, "value": 0.5},
+            "majority_class": {"class": "one", "k": 20, "n": 40, "value": 0.5, "ci95": [0.35, 0.65]},
             "arithmetic": {"num_metrics": 5, "num_whole_k_of_n": 1, "problems": ["top1 is wrong."], "passes": False},
             "contamination": {
                 "num_rows_touched": 3, "num_rows": 40, "criteria": {"same_image": 3, "near_image": 0},
