@@ -2,8 +2,9 @@
 
 python benchmarks/supervised_baselines.py --task pneumoniamnist_probe --data pneumoniamnist.npz --output runs/full
 
-The splits are those of the task; the epoch is the one with the highest validation accuracy. Writes
-OUTPUT/supervised_baselines.json (dated, with hardware and versions) after every baseline and prints a Markdown table.
+The splits are those of the task; the epoch is the one with the highest validation accuracy. After
+every baseline it writes OUTPUT/supervised_baselines.json (dated, with hardware and versions) and predictions.parquet,
+and prints a row of a Markdown table.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import torch
 
 from phenolip.datasets_scripts.labelled_splits import load_splits
 from phenolip.eval.evaluators.linear_probe import LinearProbeEvaluator
+from phenolip.eval.item_scores import ItemScores, write_item_scores
 from phenolip.eval.logistic_probe import ProbeFit
 from phenolip.eval.run_record import describe_metrics
 from phenolip.eval.supervised_baselines import BASELINES, SupervisedSettings, build_baseline, fit_baseline
@@ -49,8 +51,12 @@ def main() -> None:
         "baselines": {},
     }
     args.output.mkdir(parents=True, exist_ok=True)
+    test, items = splits.test, []
     for name in args.baselines:
-        results["baselines"][name] = entry = train(name, splits, settings)
+        entry, chances = train(name, splits, settings)
+        results["baselines"][name] = entry
+        items.append(ItemScores("test", test.ids, test.groups, test.labels, chances, name))
+        write_item_scores(args.output, items, test.class_names)
         write_json(args.output / "supervised_baselines.json", results)
         accuracy, area = (entry["metrics"][metric] for metric in ("accuracy", "macro_auroc"))
         print(
@@ -58,21 +64,22 @@ def main() -> None:
         )
 
 
-def train(name, splits, settings) -> dict:
-    """One baseline: its metrics with intervals, the epoch, and the seconds it took."""
+def train(name, splits, settings) -> tuple:
+    """One baseline: its metrics with intervals, the epoch and the seconds it took; its test probabilities."""
     torch.manual_seed(settings.seed)
     model, started = build_baseline(name, splits.test.labels.shape[1]), time.perf_counter()
     parts = (splits.train, splits.validation, splits.test)
     fit = fit_baseline(model, *parts, settings, lambda epoch, value: print(f"{name} {epoch}: {value:.4f}", flush=True))
     best = max(fit.validation_accuracies)
     metrics = LinearProbeEvaluator(splits).measure([ProbeFit(fit.probabilities, 0.0, best, 0)])
-    return {
+    entry = {
         **describe_metrics(metrics),
         "epoch": fit.epoch,
         "validation_accuracies": fit.validation_accuracies,
         "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
         "seconds": round(time.perf_counter() - started, 1),
     }
+    return entry, fit.probabilities
 
 
 def _percent(metric) -> str:
