@@ -12,3 +12,15 @@ def fold_flag(token: str) -> str:
     """
     match = re.match(r"(--[A-Za-z][\w-]*)(.*)", token, flags=re.DOTALL)
     return "--" + match[1][2:].replace("-", "_") + match[2] if match else token
+
+
+def printable(text: str) -> str:
+    r"""The text as a terminal shows it and does not obey it: control signs and marks of direction are spelled out.
+
+    Example:
+        >>> printable("a\x1b[2J\u202e café")
+        'a\\x1b[2J\\u202e café'
+    """
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)

@@ -1,6 +1,10 @@
 """A model of two small layers in a folder, for every test that needs one; random weights, no download."""
 
+import resource
+import signal
 import string
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
@@ -49,3 +53,28 @@ def tiny_model_dir(tmp_path_factory):
     PhenoLIPModel(config).save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def bounds():
+    """A context in which the next two seconds of processor time, or a gigabyte, end the work with an error."""
+
+    def stop(signum, frame):
+        raise AssertionError("It takes longer than 2 s.")
+
+    @contextmanager
+    def bounded():
+        status = Path("/proc/self/status").read_text()
+        used = int(next(line for line in status.splitlines() if line.startswith("VmData")).split()[1]) << 10
+        before = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (used + (1 << 30), before[1]))
+        old = signal.signal(signal.SIGPROF, stop)
+        signal.setitimer(signal.ITIMER_PROF, 2)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            signal.signal(signal.SIGPROF, old)
+            resource.setrlimit(resource.RLIMIT_DATA, before)
+
+    return bounded
