@@ -1,4 +1,7 @@
-"""The command `phenolip`: one module a sub-command, each with HELP, `add_arguments` and `run`."""
+"""The command `phenolip`: one module a sub-command, each with `add_arguments` and `run`.
+
+A module imports torch, transformers and datasets in `run`, so that `--help` and a wrong call answer at once.
+"""
 
 import argparse
 import logging
@@ -7,14 +10,40 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from phenolip import __version__
-from phenolip.command_line import fold_flag
+from phenolip.command_line import fold_flag, printable
 from phenolip.exceptions import ConfigurationError, PhenoLIPError, near_matches
 
-COMMANDS = (
-    *("ontology", "link", "extract", "kg", "prepare", "audit", "bench", "eval", "compare", "published", "predict"),
-    *("thresholds", "similarity", "anonymise", "embed", "search", "explain", "demo"),
-    *("convert", "merge", "export", "card", "push", "quickstart", "mini", "ablation", "env"),
-)
+COMMANDS = {
+    "ontology": "show a phenotype term, or count what an HPO release holds",
+    "link": "link texts to phenotypes of the ontology",
+    "extract": "extract findings, with severity, location and assertion, from reports and captions",
+    "kg": "build PhenoKG's tables from articles, run one step alone, or describe what was built",
+    "prepare": "make data ready: phenobench or phenokg, a split of your pairs, images and reports, phantoms, "
+    "compound figures",
+    "audit": "find what a benchmark shares with training data, or what one table holds twice",
+    "bench": "make a benchmark that experts have verified: draw, review sheet, merge, freeze",
+    "eval": "measure a model on a task and write a report",
+    "compare": "compare runs of one task query by query",
+    "published": "show the papers' tables, check their arithmetic, set a run beside them",
+    "predict": "rank phenotypes for images",
+    "thresholds": "fit the thresholds of findings on validation pairs and keep them beside a model",
+    "similarity": "compare an image with a finding as a template, with severity and location, and as an explanation",
+    "anonymise": "copy images without names, EXIF, text chunks and DICOM tags",
+    "forget": "remove rows from tables, images, embeddings, indexes, caches and report pages",
+    "embed": "embeddings of images and captions as Parquet, for `phenolip search`",
+    "search": "find images or captions by text, picture or phenotype",
+    "explain": "show which regions of an image, and which neighbours in the ontology, carry a phenotype's score",
+    "demo": "serve a page to try a model in a browser: phenotypes of an image, images of a text, maps, the tree",
+    "convert": "convert open_clip checkpoints to PhenoLIP folders, and back",
+    "merge": "merge a LoRA or DoRA adapter into its model",
+    "export": "export to ONNX or sentence-transformers",
+    "card": "write the card (README.md) of a model folder",
+    "push": "send a model or data set to the Hub",
+    "quickstart": "run the whole chain on drawn phantoms or on your own image-caption pairs",
+    "mini": "train the strongest model that two CPU cores can in an hour, on your own image-caption pairs",
+    "ablation": "train and compare the rows of the ablation table, several seeds each",
+    "env": "versions, hardware, threads, disk and HPO release, for a bug report; no name of a person or of a folder",
+}
 
 
 class _OneSentenceParser(argparse.ArgumentParser):
@@ -25,7 +54,7 @@ class _OneSentenceParser(argparse.ArgumentParser):
 
 
 def build_parser(command: str | None = None) -> argparse.ArgumentParser:
-    """Parser of all sub-commands; only the module of `command` is imported, or all where none is given."""
+    """Parser of `command` alone with its arguments, or of all by name, for which no module is imported."""
     parser = _OneSentenceParser(
         prog="phenolip",
         description="Phenotype-aware medical vision-language models. For research, not for diagnosis.",
@@ -34,15 +63,11 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"phenolip {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_OneSentenceParser)
-    for name in COMMANDS if command is None else (command,):
-        try:
-            module = import_module(f"phenolip.cli.{name}")
-        except ModuleNotFoundError as error:
-            if command is not None or error.name is None or error.name.startswith("phenolip"):
-                raise
-            commands.add_parser(name, help=f"(needs the package {error.name})")  # the others can still be shown
-            continue
-        subparser = commands.add_parser(name, help=module.HELP, description=module.HELP, allow_abbrev=False)
+    for name, text in COMMANDS.items():
+        if command in (None, name):
+            subparser = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+    if command is not None:
+        module = import_module(f"phenolip.cli.{command}")
         module.add_arguments(subparser)
         subparser.set_defaults(run=module.run)
     return parser
@@ -58,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PhenoLIPError as error:
         if debug:
             raise
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {printable(str(error))}\n")
         return 2 if isinstance(error, ConfigurationError) else 1
     except ModuleNotFoundError as error:
         if debug or error.name is None or error.name.startswith("phenolip"):

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from phenolip.ablation.rows import AblationRow
     from phenolip.ablation.runs import RunSpec
 
-HELP = "train and compare the rows of the ablation table, several seeds each"
 ROOT = Path(__file__).resolve().parent.parent
 STAGE1_CONFIG = ROOT / "train" / "configs" / "mini_stage1.yaml"
 # One thread a worker: two runs side by side use two cores better than two threads do.

@@ -20,7 +20,6 @@ from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.images import IMAGE_SUFFIXES, decode_image
 from phenolip.whole_files import whole_file
 
-HELP = "copy images without names, EXIF, text chunks and DICOM tags"
 EXAMPLES = """examples:
   phenolip anonymise ward/ --output shared/ --mapping private/names.jsonl
       shared/3f2a....png, pixels alone; which name became which stands in private/names.jsonl, that only you can read

@@ -2,15 +2,13 @@
 
 import argparse
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from phenolip.datasets_scripts.audit_report import summarize, write_audit
-from phenolip.datasets_scripts.contamination import AuditedTable, Contamination, check_settings
-from phenolip.datasets_scripts.load import load_pairs_with_report
 from phenolip.exceptions import ConfigurationError
 from phenolip.ontology.reader import load_ontology
 
-HELP = "find what a benchmark shares with training data, or what one table holds twice"
+if TYPE_CHECKING:
+    from phenolip.datasets_scripts.contamination import AuditedTable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare, print the counts and write the report; 1 if more is shared than `--fail_above` allows."""
+    from phenolip.datasets_scripts.audit_report import summarize, write_audit
+    from phenolip.datasets_scripts.contamination import Contamination, check_settings
+
     check_settings(args.max_phash_distance, args.min_jaccard)
     if args.fail_above is not None and not 0 <= args.fail_above <= 1:
         raise ConfigurationError(f"`fail_above` must be between 0 and 1, got {args.fail_above}.")
@@ -68,7 +69,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _read(data: str, split: str | None, *, hash_images: bool, **reading: Any) -> tuple[AuditedTable, dict[str, int]]:
+def _read(data: str, split: str | None, *, hash_images: bool, **reading: Any) -> tuple["AuditedTable", dict[str, int]]:
+    from phenolip.datasets_scripts.contamination import AuditedTable
+    from phenolip.datasets_scripts.load import load_pairs_with_report
+
     pairs, report = load_pairs_with_report(data, split=split, **reading)
     name = report.source if split is None else f"{report.source} ({split})"
     return AuditedTable.read(pairs, name, hash_images=hash_images), report.bad_rows

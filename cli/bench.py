@@ -16,7 +16,6 @@ from phenolip.datasets_scripts.bench_review import SheetConfig
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.ontology.reader import load_ontology
 
-HELP = "make a benchmark that experts have verified: draw, review sheet, merge, freeze"
 _BUILD = """Draws if nothing is drawn, merges when two reviewers' files lie in DIR/reviews, freezes when --version is
 given, and says what to do next. The same command again goes on where it was.
 

@@ -4,7 +4,6 @@ import argparse
 import sys
 from pathlib import Path
 
-HELP = "write the card (README.md) of a model folder"
 EXAMPLES = """examples:
   phenolip card runs/mini/stage2 --results runs/mini/eval/results.json runs/knowledge/results.json
       results with intervals and plots, by organ system and frequency, contamination, training run, data, licence and a

@@ -4,12 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from phenolip.eval.compare import load_run
-from phenolip.eval.comparison_table import compare_rows, to_markdown, to_text
 from phenolip.exceptions import ConfigurationError
 from phenolip.provenance import write_json
 
-HELP = "compare runs of one task query by query"
 SUFFIXES = (".md", ".json")
 
 
@@ -41,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compares, prints and writes."""
+    from phenolip.eval.compare import load_run
+    from phenolip.eval.comparison_table import compare_rows, to_markdown, to_text
+
     if args.output and args.output.suffix not in SUFFIXES:
         raise ConfigurationError(f"`output` must end in {' or '.join(SUFFIXES)}, got {args.output}.")
     folders = {name: name.split(",") for name in args.runs}

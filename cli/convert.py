@@ -3,13 +3,11 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from transformers.utils.logging import disable_progress_bar
+if TYPE_CHECKING:
+    from phenolip.hub.convert import Converted
 
-from phenolip.hub.convert import Converted, from_open_clip, to_open_clip
-from phenolip.hub.convert_check import RECORD, verify
-
-HELP = "convert open_clip checkpoints to PhenoLIP folders, and back"
 EXAMPLES = """examples:
   phenolip convert open_clip runs/biomedclip --output runs/biomedclip_phenolip
       a folder with open_clip_config.json, open_clip_model.safetensors and the tokenizer's files; the result loads by
@@ -58,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--text_tower", metavar="ID", help="Hub id at which open_clip finds the config of a BERT tower"
     )
     check = kinds.add_parser("check", help="compare a converted folder with its record", allow_abbrev=False)
-    check.add_argument("folder", metavar="DIR", help=f"folder with {RECORD}")
+    check.add_argument("folder", metavar="DIR", help="folder with conversion.json")
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
@@ -67,6 +65,11 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Converts or checks, and says what came of it."""
+    from transformers.utils.logging import disable_progress_bar
+
+    from phenolip.hub.convert import from_open_clip, to_open_clip
+    from phenolip.hub.convert_check import verify
+
     disable_progress_bar()  # of transformers, for weights that load in a moment
     if args.kind == "check":
         sys.stdout.write(f"{args.folder}: as recorded, greatest difference of a cosine {verify(args.folder):.1e}.\n")
@@ -89,9 +92,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _summary(done: Converted) -> str:
+def _summary(done: "Converted") -> str:
     if done.difference is None:
         compared = f"not compared with open_clip: {done.reason.rstrip('.')}"
     else:
         compared = f"greatest difference of a cosine to open_clip's {done.difference:.1e}"
-    return f"{done.output}: {done.num_tensors} tensors, none left over; {compared}. Logits in {RECORD}.\n"
+    return f"{done.output}: {done.num_tensors} tensors, none left over; {compared}. Logits in conversion.json.\n"

@@ -2,9 +2,6 @@
 
 import argparse
 
-from transformers.utils.logging import disable_progress_bar
-
-HELP = "serve a page to try a model in a browser: phenotypes of an image, images of a text, maps, the tree"
 EXAMPLES = """examples:
   phenolip demo --model runs/quickstart/stage2
       then open http://127.0.0.1:7860; example images are phantoms, drawn at the start
@@ -31,6 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Builds the page and serves it until it is stopped."""
+    from transformers.utils.logging import disable_progress_bar
+
     from phenolip.demo.app import build, launch  # needs the extra "demo"
 
     disable_progress_bar()  # of transformers, for weights that load in milliseconds

@@ -3,15 +3,10 @@
 import argparse
 import sys
 
-from transformers.utils.logging import disable_progress_bar
-
 from phenolip.exceptions import ConfigurationError
-from phenolip.inference.adapters.registry import load_model
-from phenolip.inference.embed_dataset import EmbedConfig, embed_dataset
-from phenolip.inference.embedding_index import DTYPES
+from phenolip.inference.embed_config import DTYPES, EmbedConfig
 from phenolip.ontology import load_ontology
 
-HELP = "embeddings of images and captions as Parquet, for `phenolip search`"
 DEFAULT = EmbedConfig()
 EXAMPLES = """examples:
   phenolip embed --model runs/mini/stage2 --data DIR --output runs/index
@@ -61,6 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Embeds what is not embedded yet and says where it is."""
+    from transformers.utils.logging import disable_progress_bar
+
+    from phenolip.inference.adapters.registry import load_model
+    from phenolip.inference.embed_dataset import embed_dataset
+
     disable_progress_bar()  # of transformers, for weights that load in milliseconds
     names = ("dtype", "thumbnail_px", "rows_per_shard", "batch_size")
     config = EmbedConfig(captions=not args.images_only, **{name: getattr(args, name) for name in names})

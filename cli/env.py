@@ -13,8 +13,6 @@ from phenolip.exceptions import OntologyError
 from phenolip.ontology.reader import load_ontology
 from phenolip.provenance import git_commit, hardware, package_versions
 
-HELP = "versions, hardware, threads, disk and HPO release, for a bug report; no name of a person or of a folder"
-
 _PACKAGES = ("safetensors", "tokenizers", "pyarrow", "lxml", "filelock", "onnxruntime", "faiss-cpu", "ray")
 _THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ONEDNN_MAX_CPU_ISA")
 

@@ -5,13 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from transformers.utils.logging import disable_progress_bar
+from phenolip.eval.tasks.registry import SCALED, list_tasks
 
-from phenolip.eval.pair_task import SCALED
-from phenolip.eval.run import evaluate
-from phenolip.eval.tasks.registry import list_tasks
-
-HELP = "measure a model on a task and write a report"
 _SHOWN_IN_PERCENT = (
     "_hit_at_",
     "_recall_at_",
@@ -94,6 +89,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluates and prints the metrics."""
+    from transformers.utils.logging import disable_progress_bar
+
+    from phenolip.eval.run import evaluate
+
     disable_progress_bar()  # of transformers, for weights that load in milliseconds
     results = evaluate(
         args.model,

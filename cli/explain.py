@@ -5,9 +5,6 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from transformers.utils.logging import disable_progress_bar
-
-HELP = "show which regions of an image, and which neighbours in the ontology, carry a phenotype's score"
 EXAMPLES = """examples:
   phenolip explain eye.png --term HP:0000518 --model runs/mini/stage2 --output runs/why
       runs/why/eye_HP0000518.png: the image, the map over it, its scale, and parents, children and siblings with
@@ -48,6 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the picture and the numbers, and prints the scores."""
+    from transformers.utils.logging import disable_progress_bar
+
     from phenolip.inference.encoder import Encoder
     from phenolip.inference.explain import explain, random_weights_correlation
     from phenolip.inference.explain_picture import NOTICE, explanation_picture, png_bytes

@@ -5,12 +5,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from transformers.utils.logging import disable_progress_bar
-
-from phenolip.datasets_scripts.load import load_pairs
-from phenolip.datasets_scripts.phantoms import generate
-
-HELP = "export to ONNX or sentence-transformers"
 NUM_PHANTOMS = 96
 EXAMPLES = """examples:
   phenolip export onnx runs/mini/stage2 --output runs/mini/onnx
@@ -40,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exports, and says what was compared."""
+    from transformers.utils.logging import disable_progress_bar
+
     disable_progress_bar()  # of transformers, for weights that load in a moment
     if args.format == "sentence_transformers":
         from phenolip.hub.export_sentence_transformers import export_sentence_transformers
@@ -62,8 +58,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _pairs(data: str | None) -> tuple[list[Any], list[str]]:
     if data is None:
+        from phenolip.datasets_scripts.phantoms import generate
+
         phantoms = list(generate(NUM_PHANTOMS, seed=1, phrasings="heldout"))
         return [phantom.image for phantom in phantoms], [phantom.caption for phantom in phantoms]
+    from phenolip.datasets_scripts.load import load_pairs
+
     rows = load_pairs(data)
     return list(rows["image"]), list(rows["caption"])
 

@@ -12,7 +12,6 @@ from phenolip.cli.text_lines import check_bad_lines, read_lines
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.provenance import write_json
 
-HELP = "extract findings, with severity, location and assertion, from reports and captions"
 EXAMPLES = """examples:
   phenolip extract --text "Mild left basilar atelectasis. No pleural effusion."
       a table for a person

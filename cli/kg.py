@@ -23,7 +23,6 @@ from phenolip.phenokg.records import Drop
 from phenolip.phenokg.steps import STEPS, Step, attribute_texts, find_step, make_config, settings
 from phenolip.whole_files import whole_file
 
-HELP = "build PhenoKG's tables from articles, run one step alone, or describe what was built"
 _BUILD = """Articles to the table of image-text pairs, step by step. A run that was stopped goes on where it was; a
 changed setting costs only the steps from there on. DIR/tables holds the tables once they are whole; DIR/manifest.json
 counts what every step took, gave and dropped, and why; DIR/figures.html shows some figures with what was made of them.

@@ -12,7 +12,6 @@ from phenolip.cli.text_lines import check_bad_lines, read_lines
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.whole_files import whole_file
 
-HELP = "link texts to phenotypes of the ontology"
 EXAMPLES = """examples:
   phenolip link --text "No fever. His fingers were long, and he had an atrial septal defect (ASD)."
       a table for a person
@@ -104,7 +103,10 @@ def _link_lines(args: argparse.Namespace, linker: Any, written: TextIO) -> dict[
 
 
 def _document(line: str) -> tuple[str, str]:
-    row = json.loads(line)
+    try:
+        row = json.loads(line)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     if not isinstance(row, dict):
         raise ValueError("a JSON object is needed")
     doc_id = next((row[field] for field in _ID_FIELDS if field in row), None)

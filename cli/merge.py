@@ -4,13 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from transformers.utils.logging import disable_progress_bar
-
 from phenolip.exceptions import ConfigurationError
-from phenolip.train.adapters import merge_adapter
-from phenolip.train.saved_model import load_saved, saved_image_size
 
-HELP = "merge a LoRA or DoRA adapter into its model"
 EXAMPLES = """examples:
   phenolip merge runs/mini/stage2 runs/adapted/adapter --output runs/merged
       the folder that train/stage2.py wrote as runs/adapted already, from the two parts that are kept or sent
@@ -29,6 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Merges, saves and says where."""
+    from transformers.utils.logging import disable_progress_bar
+
+    from phenolip.train.adapters import merge_adapter
+    from phenolip.train.saved_model import load_saved, saved_image_size
+
     disable_progress_bar()
     output = Path(args.output)
     if output.exists() and any(output.iterdir()):

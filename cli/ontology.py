@@ -10,7 +10,6 @@ from phenolip.cli.ontology_explain import add_explain_arguments, explain, explan
 from phenolip.exceptions import UnknownTermError
 from phenolip.ontology import PHENOTYPIC_ABNORMALITY, PhenotypeOntology, PhenotypeTerm, load_ontology
 
-HELP = "show a phenotype term, or count what an HPO release holds"
 _MAX_CHILDREN = 25
 
 

@@ -5,31 +5,24 @@ import sys
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
-from transformers.utils.logging import disable_progress_bar
 
 from phenolip import __version__
-from phenolip.cli.predict_findings import run_finegrained
 from phenolip.exceptions import ConfigurationError
 from phenolip.inference.candidates import read_candidates, subtree_candidates
 from phenolip.inference.image_files import image_files, score_files
-from phenolip.inference.phenopacket import phenopacket
-from phenolip.inference.predict import (
-    RESEARCH_ONLY,
-    CandidateScores,
-    PhenotypePrediction,
-    PhenotypePredictor,
-    check_top,
-)
 from phenolip.inference.prediction_files import FORMATS, output_format, packet_writer, record_writer
 from phenolip.inference.prediction_tree import format_tree
 from phenolip.inference.term_texts import NAME_ONLY, TEXT_WEIGHTS
 from phenolip.ontology import load_ontology
 from phenolip.ontology.graph import PhenotypeOntology
 
-HELP = "rank phenotypes for images"
-Found = tuple[str, CandidateScores, list[PhenotypePrediction]]  # an image, all its scores, and what is shown
+if TYPE_CHECKING:
+    from phenolip.inference.predict import CandidateScores, PhenotypePrediction, PhenotypePredictor
+
+Found = tuple[str, "CandidateScores", list["PhenotypePrediction"]]  # an image, all its scores, and what is shown
 COLUMNS = ("image", "rank", "hpo_id", "name", "cosine", "probability")
 EXAMPLES = """examples:
   phenolip predict eye.jpg --model runs/mini/stage2
@@ -132,6 +125,10 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints a table or tree for each image, or writes what was asked for."""
+    from transformers.utils.logging import disable_progress_bar
+
+    from phenolip.inference.predict import RESEARCH_ONLY, PhenotypePredictor, check_top
+
     check_top(args.top)
     if not 0 <= args.min_probability <= 1:
         raise ConfigurationError(f"`min_probability` must be from 0 to 1, got {args.min_probability}.")
@@ -140,6 +137,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigurationError("`--hierarchy` must be left out with csv, phenopacket or `--min_probability`.")
     disable_progress_bar()  # of transformers, for weights that load in milliseconds
     if args.style == "finegrained":
+        from phenolip.cli.predict_findings import run_finegrained
+
         return run_finegrained(args, kind)
     files = image_files(args.images)
     chosen = args.candidates is not None or args.under is not None
@@ -168,7 +167,7 @@ def _candidates(args: argparse.Namespace, ontology: PhenotypeOntology | None) ->
 def _write(
     args: argparse.Namespace,
     kind: str,
-    predictor: PhenotypePredictor,
+    predictor: "PhenotypePredictor",
     files: list[str],
     ontology: PhenotypeOntology | None,
 ) -> None:
@@ -184,8 +183,10 @@ def _write(
 
 
 def _write_packets(
-    args: argparse.Namespace, predictor: PhenotypePredictor, found: Iterable[Found], ontology: PhenotypeOntology
+    args: argparse.Namespace, predictor: "PhenotypePredictor", found: Iterable[Found], ontology: PhenotypeOntology
 ) -> None:
+    from phenolip.inference.phenopacket import phenopacket
+
     common = {
         "num_candidates": len(predictor.names),
         "created_by": f"PhenoLIP {__version__}, model {Path(args.model).name}",
@@ -199,7 +200,10 @@ def _write_packets(
 
 
 def _write_tables(
-    args: argparse.Namespace, predictor: PhenotypePredictor, found: Iterable[Found], ontology: PhenotypeOntology | None
+    args: argparse.Namespace,
+    predictor: "PhenotypePredictor",
+    found: Iterable[Found],
+    ontology: PhenotypeOntology | None,
 ) -> None:
     num_candidates = len(predictor.names)
     for image, scores, rows in found:
@@ -213,7 +217,7 @@ def _write_tables(
 def _write_records(
     args: argparse.Namespace,
     kind: str,
-    predictor: PhenotypePredictor,
+    predictor: "PhenotypePredictor",
     found: Iterable[Found],
     ontology: PhenotypeOntology | None,
 ) -> None:
@@ -228,13 +232,13 @@ def _write_records(
 
 
 def _best(
-    predictor: PhenotypePredictor, scores: CandidateScores, args: argparse.Namespace
-) -> list[PhenotypePrediction]:
+    predictor: "PhenotypePredictor", scores: "CandidateScores", args: argparse.Namespace
+) -> list["PhenotypePrediction"]:
     (rows,) = predictor.best(scores, top=args.top)
     return [row for row in rows if row.probability >= args.min_probability]
 
 
-def _table(image: str, rows: list[PhenotypePrediction], num_candidates: int) -> str:
+def _table(image: str, rows: list["PhenotypePrediction"], num_candidates: int) -> str:
     width = max([len("phenotype"), *(len(row.name) for row in rows)])
     lines = [
         f"{image}  ({num_candidates:,} candidates)",

@@ -19,7 +19,6 @@ from phenolip.exceptions import ConfigurationError
 from phenolip.provenance import write_json
 from phenolip.whole_files import whole_file
 
-HELP = "show the papers' tables, check their arithmetic, set a run beside them"
 SUFFIXES = (".md", ".json")
 
 

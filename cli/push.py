@@ -5,7 +5,6 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-HELP = "send a model or data set to the Hub"
 EXAMPLES = """examples:
   phenolip push runs/mini/stage2 ORG/NAME --dry_run
       what would go up, its size, and what stays here and why; needs no network and no token

@@ -13,7 +13,6 @@ from pathlib import Path
 from phenolip.cli.chain import CONFIGS, ROOT, Step, metric_line, run_steps
 from phenolip.exceptions import PhenoLIPError
 
-HELP = "run the whole chain on drawn phantoms or on your own image-caption pairs"
 BASELINE = ROOT / "benchmarks" / "thumbnail_baseline.py"
 SHOWN_METRICS = ("i2t_hit_at_10", "t2i_hit_at_10", "i2p_hit_at_10", "p2i_hit_at_10", "zero_shot_top1")
 

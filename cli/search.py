@@ -4,21 +4,19 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from transformers.utils.logging import disable_progress_bar
-
+from phenolip.command_line import printable
 from phenolip.exceptions import ConfigurationError, DataError
-from phenolip.inference.adapters.registry import load_model
-from phenolip.inference.embedding_index import EmbeddingIndex
-from phenolip.inference.search import COLUMNS, EmbeddingSearch, Hit
-from phenolip.inference.search_page import search_page
 from phenolip.inference.term_texts import NAME_ONLY, TEXT_WEIGHTS
 from phenolip.ontology import load_ontology
 from phenolip.ontology.graph import PhenotypeOntology
 from phenolip.whole_files import whole_file
 
-HELP = "find images or captions by text, picture or phenotype"
+if TYPE_CHECKING:
+    from phenolip.inference.embedding_index import EmbeddingIndex
+    from phenolip.inference.search import EmbeddingSearch, Hit
+
 NOTE = "For research, not for diagnosis: a cosine says how alike a model finds two things, not what a picture shows."
 EXAMPLES = """examples:
   phenolip search runs/index --text "long slender fingers" --top 20 --html hits.html
@@ -45,7 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     query.add_argument("--image", nargs="+", metavar="FILE", help="image files, one query each")
     query.add_argument("--term", nargs="+", metavar="HP:...", help="phenotypes by HPO id, name or exact synonym")
     parser.add_argument("--top", type=int, default=10, metavar="K", help="rows per query (default: 10)")
-    parser.add_argument("--among", choices=tuple(COLUMNS), default="images", help="what is searched (default: images)")
+    parser.add_argument(
+        "--among", choices=("images", "captions"), default="images", help="what is searched (default: images)"
+    )
     parser.add_argument(
         "--labelled",
         nargs="?",
@@ -74,6 +74,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints a table or JSON line for each query, and writes the page."""
+    from transformers.utils.logging import disable_progress_bar
+
+    from phenolip.inference.adapters.registry import load_model
+    from phenolip.inference.embedding_index import EmbeddingIndex
+    from phenolip.inference.search import EmbeddingSearch
+    from phenolip.inference.search_page import search_page
+
     disable_progress_bar()  # of transformers, for weights that load in milliseconds
     if args.labelled == "" and not args.term:
         raise ConfigurationError("`--labelled` must name a phenotype where there is no `--term`, got none.")
@@ -98,8 +105,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _results(
-    args: argparse.Namespace, search: EmbeddingSearch, ontology: PhenotypeOntology | None
-) -> list[tuple[str, list[Hit]]]:
+    args: argparse.Namespace, search: "EmbeddingSearch", ontology: PhenotypeOntology | None
+) -> list[tuple[str, list["Hit"]]]:
     """Each query in words, and its hits."""
     options: dict[str, Any] = {"top": args.top}
     terms = [_term(entry, ontology) for entry in args.term or ()]
@@ -122,7 +129,7 @@ def _term(entry: str, ontology: PhenotypeOntology) -> str:
     return ontology.find(entry) or ontology.resolve(entry)
 
 
-def _rows_below(index: EmbeddingIndex, hpo_id: str, ontology: PhenotypeOntology) -> Any:
+def _rows_below(index: "EmbeddingIndex", hpo_id: str, ontology: PhenotypeOntology) -> Any:
     rows = index.rows_below(hpo_id, ontology)
     if not len(rows):
         raise DataError(
@@ -131,9 +138,11 @@ def _rows_below(index: EmbeddingIndex, hpo_id: str, ontology: PhenotypeOntology)
     return rows
 
 
-def _table(query: str, hits: list[Hit]) -> str:
-    lines = [query]
+def _table(query: str, hits: list["Hit"]) -> str:
+    lines = [printable(query)]
     for hit in hits:
         caption = " ".join((hit.fields.get("caption") or "").split())
-        lines.append(f"{hit.rank:4d}  {hit.cosine:6.3f}  {hit.fields['row_id']}  {caption[:90]}")
+        lines.append(
+            f"{hit.rank:4d}  {hit.cosine:6.3f}  {printable(str(hit.fields['row_id']))}  {printable(caption[:90])}"
+        )
     return "\n".join(lines) + "\n\n"

@@ -3,9 +3,6 @@
 import argparse
 import sys
 
-from transformers.utils.logging import disable_progress_bar
-
-HELP = "compare an image with a finding as a template, with severity and location, and as an explanation"
 EXAMPLES = """examples:
   phenolip similarity xray.png --model runs/findings/stage2 --finding "Pleural effusion" --severity mild
       a table: a generic sentence, "mild Pleural effusion", what it looks like, and all together
@@ -33,6 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the table and draws the plot."""
+    from transformers.utils.logging import disable_progress_bar
+
     from phenolip.eval.case_study import finding_wordings, plot_similarities, similarities  # needs the extra "eval"
     from phenolip.inference.encoder import Encoder
     from phenolip.inference.predict import RESEARCH_ONLY

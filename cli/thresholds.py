@@ -4,14 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from transformers.utils.logging import disable_progress_bar
-
-from phenolip.eval.fit_thresholds import MIN_POSITIVE, fit_thresholds
 from phenolip.exceptions import ConfigurationError
-from phenolip.inference.encoder import Encoder
-from phenolip.inference.finding_thresholds import THRESHOLDS_FILE, write_thresholds
+from phenolip.inference.finding_thresholds import MIN_POSITIVE, THRESHOLDS_FILE, write_thresholds
 
-HELP = "fit the thresholds of findings on validation pairs and keep them beside a model"
 EXAMPLES = """examples:
   phenolip thresholds --model runs/findings/stage2 --data split/validation
       writes runs/findings/stage2/finding_thresholds.json: for each finding that at least 5 images show the cosine of
@@ -48,6 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fits, writes and prints a table."""
+    from transformers.utils.logging import disable_progress_bar
+
+    from phenolip.eval.fit_thresholds import fit_thresholds
+    from phenolip.inference.encoder import Encoder
+
     disable_progress_bar()  # of transformers, for weights that load in milliseconds
     path = Path(args.output or Path(args.model) / THRESHOLDS_FILE)
     if not path.parent.is_dir():

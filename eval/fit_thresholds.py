@@ -11,13 +11,12 @@ from phenolip.eval.finding_labels import common_categories, common_values, findi
 from phenolip.eval.metrics.thresholds import best_threshold, decide
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.inference.encoder import Encoder
-from phenolip.inference.finding_thresholds import FindingThreshold, FindingThresholds
+from phenolip.inference.finding_thresholds import MIN_POSITIVE, FindingThreshold, FindingThresholds
 from phenolip.inference.finegrained import embed_findings
 from phenolip.ontology.reader import load_ontology
 
 logger = logging.getLogger(__name__)
 
-MIN_POSITIVE = 5  # images that show a category, for a threshold to be more than chance; ours
 MIN_VALUE, MAX_VALUES = 2, 12  # rows that say a severity or location, and how many of them a category keeps; ours
 
 

@@ -26,7 +26,7 @@ from phenolip.eval.load_encoder import load_encoder
 from phenolip.eval.pair_protocol import Beside, measure_beside
 from phenolip.eval.per_query import Queries, pair_queries
 from phenolip.eval.run_record import Evaluation, describe_run, describe_task, write_run
-from phenolip.eval.tasks.registry import Task
+from phenolip.eval.tasks.registry import SCALED, Task
 from phenolip.exceptions import ConfigurationError
 from phenolip.inference.adapters.registry import describe_model
 from phenolip.inference.candidates import read_candidates
@@ -37,7 +37,6 @@ from phenolip.provenance import content_hash
 logger = logging.getLogger(__name__)
 
 REPORT_PACKAGES = ("jinja2", "matplotlib")
-SCALED = "scaled"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,6 @@ import difflib
 import json
 from pathlib import Path
 
-from transformers.utils import cached_file
-
 from phenolip.exceptions import ConfigurationError, DataError, UnknownTermError
 from phenolip.ontology.graph import PhenotypeOntology
 
@@ -89,6 +87,8 @@ def model_file(model: str | Path, name: str) -> Path | None:
     """A file of a model folder or Hub repository; None where it has none, or where the model has no name."""
     if not str(model):
         return None
+    from transformers.utils import cached_file  # here: candidates of a file need no models
+
     found = cached_file(
         str(model),
         name,
@@ -115,6 +115,6 @@ def _entries(path: Path) -> list[tuple[str, str]]:
         return [(f"line {number}", line) for number, line in lines if line and not line.startswith("#")]
     try:
         rows = [row["hpo_id"] if isinstance(row, dict) else str(row) for row in json.loads(text)]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path.name} must be a JSON list of ids, names or objects with `hpo_id`.") from error
     return [(f"entry {number}", row) for number, row in enumerate(rows, start=1)]

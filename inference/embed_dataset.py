@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -19,9 +19,9 @@ from tqdm.auto import tqdm
 from phenolip.datasets_scripts.load import load_pairs_with_report
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.images import decode_image, encode_thumbnail
+from phenolip.inference.embed_config import EmbedConfig
 from phenolip.inference.embedding_index import (
     CAPTION_EMBEDS,
-    DTYPES,
     FORMAT_VERSION,
     IMAGE_EMBEDS,
     MANIFEST,
@@ -36,32 +36,6 @@ SETTINGS = "settings.json"  # written before the first shard: what a resumed run
 BAD_ROWS = "bad_rows.jsonl"
 _ROWS_PER_GROUP = 1024  # what a reader of one row has to fetch
 _DECODERS = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class EmbedConfig:
-    """What is kept of each row, and in which portions.
-
-    Attributes:
-        dtype: Precision of the stored embeddings, "float32" or "float16".
-        captions: Embed captions too.
-        thumbnail_px: Longer side of a small copy of each picture, for pages of hits; 0 keeps none.
-        rows_per_shard: Rows of one Parquet file, the most that a kill can cost.
-        batch_size: Rows encoded at a time.
-    """
-
-    dtype: str = "float32"
-    captions: bool = True
-    thumbnail_px: int = 128
-    rows_per_shard: int = 8192
-    batch_size: int = 32
-
-    def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise ConfigurationError(f"`dtype` must be {' or '.join(DTYPES)}, got {self.dtype!r}.")
-        for name, least in (("thumbnail_px", 0), ("rows_per_shard", 1), ("batch_size", 1)):
-            if getattr(self, name) < least:
-                raise ConfigurationError(f"`{name}` must be at least {least}, got {getattr(self, name)}.")
 
 
 def embed_dataset(

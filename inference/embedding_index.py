@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from phenolip.exceptions import ConfigurationError, DataError, UnknownTermError
+from phenolip.inference.embed_config import DTYPES
 from phenolip.inference.encoder import Encoder
 from phenolip.inference.search_exact import check_finite
 from phenolip.ontology.graph import PhenotypeOntology
 from phenolip.provenance import content_hash
 from phenolip.whole_files import whole_file
 
-DTYPES = ("float32", "float16")
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
 IMAGE_EMBEDS, CAPTION_EMBEDS, THUMBNAIL = "image_embeds", "caption_embeds", "thumbnail"

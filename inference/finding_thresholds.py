@@ -11,6 +11,7 @@ from phenolip.ontology.finding_template import TEMPLATE_VERSION
 from phenolip.provenance import write_json
 
 THRESHOLDS_FILE = "finding_thresholds.json"
+MIN_POSITIVE = 5  # images that show a category, for a threshold to be more than chance; ours
 FORMAT_VERSION = 1
 
 
@@ -72,7 +73,7 @@ def read_thresholds(path: str | Path) -> FindingThresholds:
         version, template = stored["format_version"], stored["template_version"]
         categories = tuple(_entry(entry) for entry in stored["categories"])
         found = FindingThresholds(categories, dict(stored["fitted_on"]), stored["weights_sha256"], template)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path} must be a file that `phenolip thresholds` wrote: fit the thresholds anew.") from error
     if (version, template) != (FORMAT_VERSION, TEMPLATE_VERSION) or not categories:
         raise DataError(

@@ -7,12 +7,11 @@ from typing import Any
 
 import yaml
 
-from phenolip.eval.evaluators.zero_shot_ontology import check_prompt_sets
-from phenolip.eval.evaluators.zero_shot_variants import check_variants
 from phenolip.exceptions import ConfigurationError
 from phenolip.plain_yaml import read_yaml
 
 TASKS_DIR = Path(__file__).parent
+SCALED = "scaled"  # the cutoff that asks as much of N pairs as 10 asks of the `scaled_k` reference pairs
 EVALUATORS = {  # name -> its settings
     "retrieval": {"ks"},
     "zero_shot": {"prompts", "variants"},
@@ -125,8 +124,12 @@ def _check(settings: Any, path: Path) -> Task:
             raise ConfigurationError(f"{path.name}: `{evaluator}` takes {allowed}, got '{unknown[0]}'.")
         settings["evaluators"][evaluator] = options or {}
         if evaluator == "zero_shot":
+            from phenolip.eval.evaluators.zero_shot_variants import check_variants  # here: names of tasks need it not
+
             check_variants(settings["evaluators"][evaluator].get("variants"))
         if evaluator == "zero_shot_ontology":
+            from phenolip.eval.evaluators.zero_shot_ontology import check_prompt_sets
+
             check_prompt_sets(settings["evaluators"][evaluator].get("prompt_sets"))
         if settings["needs_data"] == (evaluator == "knowledge"):
             raise ConfigurationError(

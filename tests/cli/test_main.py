@@ -38,7 +38,20 @@ def test_a_missing_package_is_named():
     ended = subprocess.run([sys.executable, "-c", code, "link", "--text", "x"], capture_output=True, text=True)
     assert ended.returncode == 1 and "needs the package msgspec" in ended.stderr
     ended = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True)
-    assert ended.returncode == 0 and "(needs the package msgspec)" in ended.stdout and "predict" in ended.stdout
+    assert ended.returncode == 0 and "link" in ended.stdout and "predict" in ended.stdout
+
+
+HEAVY = {"torch", "transformers", "datasets", "matplotlib", "scipy", "pandas"}
+PRINT_HEAVY = f"import atexit, sys; atexit.register(lambda: print('loaded', sorted({HEAVY} & set(sys.modules))));"
+
+
+@pytest.mark.parametrize("argv", [None, ["--help"], ["predict", "--help"], ["eval", "--help"], ["search", "x"]])
+def test_the_command_line_answers_before_anything_heavy_is_loaded(argv):
+    call = "" if argv is None else f"phenolip.cli.main({argv})"
+    ended = subprocess.run(
+        [sys.executable, "-c", f"{PRINT_HEAVY} import phenolip.cli; {call}"], capture_output=True, text=True
+    )
+    assert ended.returncode == 0 and ended.stdout.endswith("loaded []\n"), ended.stdout[-300:] + ended.stderr
 
 
 @pytest.mark.parametrize("command", COMMANDS)
