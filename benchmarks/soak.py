@@ -4,6 +4,9 @@ Each case runs once without a fault. Then a run is killed (SIGKILL or SIGTERM, a
 process or, with workers, one of them) and resumed until it ends by itself, and its weights or tables must have the
 same bytes. Lives are forks of a process that has imported everything, so that each costs about a second.
 
+The report counts, of each case, lives, kills by signal, exit codes of all its processes (a signal as its negative
+number, 75 after a checkpoint on SIGTERM), runs that were followed to their end, and those of them that were lost.
+
     python benchmarks/soak.py --seconds 600 --output runs/soak.json
 """
 
@@ -41,7 +44,7 @@ from phenolip.train import stage1, stage2
 from phenolip.train.entry import run_entry_point
 from phenolip.train.faults import PREEMPTED_EXIT_CODE
 
-LONGEST_LIFE_S = 120
+LONGEST_LIFE_S = 600  # beside which a life has hung; far above what a busy machine takes
 TERMS = """format-version: 1.2
 data-version: hp/releases/2026-01-01
 
@@ -57,8 +60,11 @@ class Case:
         results: Names below the folder whose bytes must agree.
         num_processes: Ranks.
         signals: That it is sent.
-        kills: Signals sent, by name.
-        ends: Exit codes of its lives.
+        lives: Starts, the one without a fault left out.
+        kills: Signals sent, by name; twice in a row counts once.
+        ends: Exit codes of the processes of its lives.
+        runs: Followed to their end.
+        lost: Runs that ended with other bytes, or did not end.
     """
 
     name: str
@@ -66,6 +72,7 @@ class Case:
     results: tuple[str, ...]
     num_processes: int = 1
     signals: tuple[int, ...] = (signal.SIGKILL, signal.SIGTERM)
+    lives: int = 0
     kills: Counter = field(default_factory=Counter)
     ends: Counter = field(default_factory=Counter)
     runs: int = 0
@@ -98,6 +105,7 @@ def main() -> None:
 def _counts(case: Case) -> dict:
     return {
         "runs": case.runs,
+        "lives": case.lives,
         "kills": dict(case.kills),
         "ends": {str(code): number for code, number in sorted(case.ends.items())},
         "lost": case.lost,
@@ -111,8 +119,9 @@ def soak(cases: list[Case], folder: Path, seconds: float, rng: random.Random, ma
         started = time.monotonic()
         ends = live(case, folder / case.name / "whole", None, rng)
         if any(ends):
-            log = (folder / case.name / "lives.log").read_text(encoding="utf-8", errors="replace")
-            raise SystemExit(f"{case.name} does not end by itself: {ends}; {log[-3000:]}")
+            raise SystemExit(
+                f"{case.name} does not end by itself: {ends}; {_last_words(folder / case.name / 'whole')}"
+            )
         pace[case.name] = time.monotonic() - started
         wanted[case.name] = _bytes(case, folder / case.name / "whole")
     stop = time.monotonic() + seconds
@@ -128,14 +137,19 @@ def soak(cases: list[Case], folder: Path, seconds: float, rng: random.Random, ma
                 harm = rng.uniform(0.02, pace[case.name] / 2) if harmed else None
                 killed += harm is not None
                 ends = live(case, output, harm, rng)
+                case.lives += 1
                 case.ends.update(ends)
                 if harm is None and any(ends):
                     break
             case.runs += 1
             same = not any(ends) and _bytes(case, output) == wanted[case.name]
             case.lost += not same
-            sent, state = sum(case.kills.values()), "the same" if same else f"LOST {ends}"
-            sys.stderr.write(f"{case.name}: {killed} lives, {sent} kills so far, {state}\n")
+            sent, state = sum(case.kills.values()), "the same" if same else f"LOST {ends}, {_last_words(output)}"
+            sys.stderr.write(f"{case.name}: {case.lives} lives, {sent} kills so far, {state}\n")
+
+
+def _last_words(output: Path) -> str:
+    return output.with_name("lives.log").read_text(encoding="utf-8", errors="replace")[-2000:]
 
 
 def live(case: Case, output: Path, harm_after_s: float | None, rng: random.Random) -> list[int]:
@@ -167,31 +181,32 @@ def live(case: Case, output: Path, harm_after_s: float | None, rng: random.Rando
 
 
 def _fork(case: Case, output: Path, rank: int, port: int) -> int:
+    """A process that lives once; however it leaves, nothing that the soaking process has yet to do is done in it."""
     pid = os.fork()
     if pid:
         return pid
-    os.setsid()
-    if case.num_processes > 1:
-        os.environ |= {
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
-            "RANK": str(rank),
-            "LOCAL_RANK": str(rank),
-        }
-        os.environ |= {"WORLD_SIZE": str(case.num_processes), "LOCAL_WORLD_SIZE": str(case.num_processes)}
-    log = os.open(output.with_name("lives.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    code = 0
+    code = 1
     try:
+        _become_rank(case, output, rank, port)
         run_entry_point(lambda: case.life(output))
+        code = 0
     except SystemExit as left:
         code = left.code if isinstance(left.code, int) else 1
     except BaseException:
         traceback.print_exc()
-        code = 1
-    sys.stderr.flush()
-    os._exit(code)
+    finally:
+        os._exit(code)
+
+
+def _become_rank(case: Case, output: Path, rank: int, port: int) -> None:
+    os.setsid()
+    if case.num_processes > 1:
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+        os.environ |= {"WORLD_SIZE": str(case.num_processes), "LOCAL_WORLD_SIZE": str(case.num_processes)}
+    log = os.open(output.with_name("lives.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
 
 
 def _harm(case: Case, pids: list[int], rng: random.Random) -> None:
