@@ -19,7 +19,8 @@ from phenolip.train.gradient_cache import Batch, CachedObjective, cached_backwar
 from phenolip.train.objective_stage2 import ImageTextObjective
 from phenolip.train.targets.identity import duplicate_groups
 from phenolip.train.targets.multi_hot import MultiHotTargets
-from phenolip.train.towers import LITE_MEAN_STD, build_preset, freeze_batch_norm
+from phenolip.train.tower_layers import freeze_batch_norm
+from phenolip.train.towers import LITE_MEAN_STD, build_preset
 
 SIZE, WIDTH = 160, 384  # px; of MiniLM's features
 

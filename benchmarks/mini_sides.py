@@ -13,7 +13,8 @@ from worker import serve
 from phenolip.modeling_phenolip import PhenoLIPModel
 from phenolip.train.accelerator import keep_freed_memory
 from phenolip.train.collator import PairCollator, TextTokenizer
-from phenolip.train.towers import LITE_MEAN_STD, build_preset, choose_attention, freeze_batch_norm
+from phenolip.train.tower_layers import choose_attention, freeze_batch_norm
+from phenolip.train.towers import LITE_MEAN_STD, build_preset
 
 SIZE, WIDTH = 160, 384
 

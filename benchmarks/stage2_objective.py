@@ -8,7 +8,8 @@ from step_inputs import EMBED_DIM, MEAN, STD
 from phenolip.modeling_phenolip import PhenoLIPModel
 from phenolip.processing_phenolip import PhenoLIPProcessor
 from phenolip.train.objective_stage2 import ImageTextObjective
-from phenolip.train.towers import build_preset, choose_attention, first_layers
+from phenolip.train.tower_layers import choose_attention, first_layers
+from phenolip.train.towers import build_preset
 
 
 def base_model(layers: int, device: torch.device) -> tuple[PhenoLIPModel, PhenoLIPProcessor]:

@@ -7,7 +7,7 @@ import torch
 
 from phenolip.configuration_phenolip import TEXT_POOLINGS, PhenoLIPTextConfig
 from phenolip.modeling_phenolip import UNPADDED, PhenoLIPTextModel, unpadded_attention
-from phenolip.train.towers import choose_attention
+from phenolip.train.tower_layers import choose_attention
 
 SIZE = {
     "hidden_size": 32,

@@ -10,13 +10,8 @@ from phenolip.train.adapters import add_adapters
 from phenolip.train.patch_dropout import drop_patches
 from phenolip.train.saved_model import load_saved
 from phenolip.train.stage2_arguments import LossArguments, ModelArguments
-from phenolip.train.towers import (
-    build_preset,
-    choose_attention,
-    freeze_batch_norm,
-    freeze_first_blocks,
-    reset_weights,
-)
+from phenolip.train.tower_layers import choose_attention, freeze_batch_norm, freeze_first_blocks
+from phenolip.train.towers import build_preset, reset_weights
 
 if TYPE_CHECKING:
     from peft import PeftModel

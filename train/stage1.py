@@ -29,7 +29,8 @@ from phenolip.train.losses.adasp import AdaSPLoss
 from phenolip.train.losses.concept_contrastive import ConceptContrastiveLoss
 from phenolip.train.objective_stage1 import KnowledgeObjective
 from phenolip.train.relatives_order import RelativesOrder
-from phenolip.train.towers import build_knowledge_encoder, choose_attention, set_dropout
+from phenolip.train.tower_layers import choose_attention, set_dropout
+from phenolip.train.towers import build_knowledge_encoder
 
 
 @dataclass

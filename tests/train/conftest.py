@@ -19,7 +19,7 @@ from phenolip.train.data import ImageTextPairs
 from phenolip.train.objective_stage2 import ImageTextObjective
 from phenolip.train.targets.identity import duplicate_groups
 from phenolip.train.targets.multi_hot import MultiHotTargets
-from phenolip.train.towers import freeze_batch_norm
+from phenolip.train.tower_layers import freeze_batch_norm
 
 
 def draw_rows(num_rows, size=32):

@@ -8,7 +8,7 @@ from phenolip.exceptions import ConfigurationError
 from phenolip.train.arguments import parse
 from phenolip.train.compiled_towers import compile_towers
 from phenolip.train.stage2_arguments import ModelArguments
-from phenolip.train.towers import choose_attention
+from phenolip.train.tower_layers import choose_attention
 
 
 def gradients(objective, batch):
