@@ -1,6 +1,7 @@
 """A small U-Net over the feature maps of an encoder, trained on a few masked images."""
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from torch import nn
 
 from phenolip.datasets_scripts.masked_images import MaskedImages
 from phenolip.eval.metrics.dice import THRESHOLDS, dice_of_counts, pixel_counts
+from phenolip.exceptions import ConfigurationError
 from phenolip.images import decode_image
 from phenolip.inference.feature_maps import FeatureMaps
 
@@ -30,7 +32,10 @@ class SegmentationSettings:
         batch_size: Images of a step.
         learning_rate: Peak for the decoder.
         encoder_learning_rate: Peak for a fine-tuned encoder.
-        decoder_width: Channels of the decoder.
+        decoder_width: Channels of the decoder, a multiple of 16.
+
+    Raises:
+        ConfigurationError: A value is out of range.
     """
 
     image_size: int = 224
@@ -39,6 +44,17 @@ class SegmentationSettings:
     learning_rate: float = 2e-3
     encoder_learning_rate: float = 1e-4
     decoder_width: int = 32
+
+    def __post_init__(self) -> None:
+        for name in ("image_size", "num_steps", "batch_size", "decoder_width"):
+            value, multiple = getattr(self, name), 16 if name == "decoder_width" else 1  # of groups of channels
+            if not isinstance(value, int) or value < 1 or value % multiple:
+                kind = f"a multiple of {multiple}" if multiple > 1 else "a whole number of at least 1"
+                raise ConfigurationError(f"`{name}` must be {kind}, got {value!r}.")
+        for name in ("learning_rate", "encoder_learning_rate"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+                raise ConfigurationError(f"`{name}` must be a number above 0, got {value!r}.")
 
 
 @dataclass(frozen=True, slots=True)
