@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -186,14 +187,16 @@ def _without(row: dict[str, Any], places: list[int]) -> dict[str, Any]:
 
 
 def _articles(files: list[Path], roots: Iterable[Path], selection: Selection) -> Iterator[Path]:
-    """Files of the articles that were named, and all that lies in a folder with the name of one."""
+    """Files of the articles that were named, and all that lies beside one that has its folder for itself."""
     for root in roots:
         inside = [path for path in files if path.is_relative_to(root)]
         named = [
             path for path in inside if path.suffix.lower() in ARTICLE_SUFFIXES and _is_named(path, root, selection)
         ]
         yield from named
-        own = {path.parent for path in named if selection.covers(path.parent.name)}
+        texts = Counter(path.parent for path in inside if path.suffix.lower() in ARTICLE_SUFFIXES)
+        texts.subtract(path.parent for path in named)
+        own = {path.parent for path in named if not texts[path.parent] and path.parent != root}
         yield from (path for path in inside if path.parent in own and path not in named)
 
 

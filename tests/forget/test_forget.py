@@ -108,7 +108,7 @@ def state(folder):
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix != ".lock"
+        if path.is_file() and not path.name.endswith(".lock")
     }
 
 

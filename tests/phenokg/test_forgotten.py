@@ -1,0 +1,143 @@
+"""A build from which rows were taken: its folder says what is left, and no later build brings them back."""
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import datasets
+import pyarrow.parquet as pq
+import pytest
+
+from phenolip.cli import main
+from phenolip.exceptions import DataError
+from phenolip.phenokg.build_config import BuildConfig, Stage
+from phenolip.phenokg.forgotten import FORGOTTEN, Forgotten, add_forgotten, name_hash, read_forgotten
+from phenolip.phenokg.pipeline import build
+from phenolip.phenokg.records import Article, Drop, LinkedFigure, PhenotypeLink
+from phenolip.phenokg.steps import find_step, make_config, make_step
+from phenolip.phenokg.table_files import read_manifest
+
+MARKER = "ZEBRAMARKER seizures of a man who can be told by this"
+
+
+@dataclass(frozen=True)
+class WordConfig:
+    """One term.
+
+    Attributes:
+        word: That names it.
+    """
+
+    word: str = "seizures"
+
+
+def link_word(records: Iterable[Article], config: WordConfig) -> Iterator[LinkedFigure | Drop]:
+    """A linker that needs no ontology."""
+    for article in records:
+        for figure in article.figures:
+            start = figure.caption.find(config.word)
+            link = PhenotypeLink(
+                "HP:0001250", "Seizure", start, start + len(config.word), config.word, "present", "name", 1.0, "x"
+            )
+            yield LinkedFigure(
+                article.article_id, article.source, article.pmcid, article.version, article.doi, article.title,
+                article.journal, article.published, figure.license or article.license, figure,
+                (link,) if start >= 0 else (),
+            )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def datasets_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets_cache")
+
+
+@pytest.fixture
+def config(corpus, tmp_path):
+    """Six articles in three shards; two figures of the one at the third place hold the marker."""
+    for number in range(6):
+        captions = [(MARKER, "zebramarker1.png"), (MARKER + " again", "zebramarker2.png")] if number == 2 else []
+        corpus.add(f"good{number}", [(f"seizures {number}", "f1.png"), ("nothing", "f2.png"), *captions])
+    return config_of(corpus.folder, tmp_path / "out")
+
+
+def config_of(articles, output, word="seizures"):
+    linking = make_step("link_phenotypes", link_word)
+    stages = (
+        Stage(find_step("parse_articles"), make_config(find_step("parse_articles"), {})),
+        Stage(linking, linking.config_type(word)),
+        Stage(find_step("select_figures"), make_config(find_step("select_figures"), {})),
+        Stage(find_step("assemble"), make_config(find_step("assemble"), {"media": str(articles)})),
+        Stage(find_step("split_pairs"), make_config(find_step("split_pairs"), {"test_fraction": 0.3})),
+    )
+    return BuildConfig(articles=str(articles), output=str(output), shard_size=2, stages=stages)
+
+
+def figures_of(output):
+    rows = pq.read_table(Path(output) / "tables" / "pairs-00000.parquet").to_pylist()
+    return {(row["article_id"], row["figure_id"]): row["caption"] for row in rows}
+
+
+def holds_marker(folder):
+    for path in Path(folder).rglob("*"):
+        if path.is_file():
+            data = path.name.encode() + path.read_bytes()
+            data += str(pq.read_table(path).to_pydict()).encode() if path.suffix == ".parquet" else b""
+            if b"zebramarker" in data.lower():
+                return path
+    return None
+
+
+@pytest.mark.parametrize("asked", ["10.1/good2/f3 10.1/good2/f4", "10.1/good2"])
+def test_figures_and_articles_leave_every_step_and_stay_out(config, corpus, asked, capsys):
+    build(config)
+    before = figures_of(config.output)
+    assert holds_marker(config.output) and len(before) == 8
+    folders = [config.output, str(corpus.folder)] if asked == "10.1/good2" else [config.output]
+    assert main(["forget", *folders, "--ids", *asked.split()]) == 0, capsys.readouterr().out
+    assert holds_marker(config.output) is None
+    left = {key: text for key, text in before.items() if "ZEBRA" not in text}
+    if asked == "10.1/good2":
+        left.pop(("10.1/good2", "f1"))
+        assert not (corpus.folder / "good2").exists(), "the article and its pictures go where their folder is named"
+    assert figures_of(config.output) == left
+
+    manifest = read_manifest(Path(config.output))
+    assert manifest is not None, "sizes in the manifest are those of the tables"
+    assert sum(manifest["splits"].values()) == manifest["steps"]["split_pairs"]["out"] == len(left)
+    for name, counts in manifest["steps"].items():
+        assert counts["in"] in (counts["out"] + sum(counts["dropped"].values()), counts["in"]), name
+    assert manifest["steps"]["assemble"]["out"] == len(left)
+
+    if asked != "10.1/good2":  # the articles are as they were: nothing is done again
+        assert build(config) == json.loads((Path(config.output) / "manifest.json").read_text())
+    again = config_of(corpus.folder, config.output, word="seizure")  # another setting: steps are done again
+    build(again)
+    assert set(figures_of(again.output)) == set(left) and holds_marker(config.output) is None
+    shutil.rmtree(Path(config.output) / "01-parse_articles")
+    build(config)
+    assert set(figures_of(config.output)) == set(left) and holds_marker(config.output) is None
+
+
+def test_without_the_list_the_rows_come_back(config):
+    """What the list is for: the same call, but for the file."""
+    build(config)
+    main(["forget", config.output, "--ids", "10.1/good2"])
+    for name in (FORGOTTEN, "manifest.json"):
+        (Path(config.output) / name).unlink()
+    shutil.rmtree(Path(config.output) / "01-parse_articles")
+    build(config)
+    assert holds_marker(config.output) is not None
+
+
+def test_the_list_holds_hashes_alone_and_a_damaged_one_stops_a_build(config, tmp_path):
+    build(config)
+    add_forgotten(Path(config.output), ["PMC12.1/F1"])
+    add_forgotten(Path(config.output), ["PMC13"])
+    text = (Path(config.output) / FORGOTTEN).read_text()
+    assert "PMC" not in text and json.loads(text)["sha256"] == sorted(map(name_hash, ["PMC12.1/F1", "PMC13"]))
+    assert read_forgotten(tmp_path / "absent") == Forgotten()
+    (Path(config.output) / FORGOTTEN).write_text("{}")
+    with pytest.raises(DataError, match=r"forgotten\.json cannot be read"):
+        build(config)
