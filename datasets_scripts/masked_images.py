@@ -73,12 +73,13 @@ def load_masked_splits(
     Args:
         data: The folder.
         layout: "masks" for `images/` beside `masks/` with equal names (or NAME_mask); "drive" for `images/` beside
-            `1st_manual/`, paired by the number before the first "_".
+            `1st_manual/`, paired by the number before the first "_"; where its test folder has no `1st_manual/`, the
+            training images are cut 70 / 15 / 15. `2nd_manual/` and `mask/` (the field of view) are not read.
         group_separator: What ends the patient's name in a file name; None where files stand alone.
 
     Raises:
         ConfigurationError: The layout is unknown.
-        DataError: The folder has no images with masks, or no test images.
+        DataError: The folder has no images with masks, or no test images, or a patient stands on two sides.
     """
     if layout not in MASK_LAYOUTS:
         raise ConfigurationError(f"`layout` must be one of {', '.join(MASK_LAYOUTS)}, got {layout!r}.")
@@ -86,9 +87,18 @@ def load_masked_splits(
     found = {}
     for split, names in _SPLITS.items():
         folder = next((data / name for name in names if (data / name / "images").is_dir()), None)
-        if folder is not None:
+        # DRIVE's test masks were withheld in later releases: such a test folder can be looked at, not scored
+        withheld = layout == "drive" and split == "test" and folder and not (folder / MASK_LAYOUTS[layout][1]).is_dir()
+        if folder is not None and not withheld:
             found[split] = _read(folder, layout, group_separator)
     about = {split: f"{len(images)} images of the {split} folder" for split, images in found.items()}
+    if layout == "drive" and "test" not in found and "train" in found:
+        whole = found.pop("train")
+        found = dict(zip(("train", "val", "test"), _cut(whole, _CUT_SHARES), strict=True))
+        about = {
+            split: f"{len(images)} of {len(whole)} training images, since the test folder has no drawn masks"
+            for split, images in found.items()
+        }
     if not found:
         whole = _read(data, layout, group_separator)
         found = dict(zip(("train", "val", "test"), _cut(whole, _CUT_SHARES), strict=True))
@@ -100,10 +110,23 @@ def load_masked_splits(
         found["train"], found["val"] = _cut(found["train"], shares)
         about["train"] = f"{len(found['train'])} images of the train folder"
         about["val"] = f"{len(found['val'])} images of the train folder, groups by hash"
+    if group_separator:
+        _check_groups(data, found)
     empty = [split for split, images in found.items() if not len(images)]
     if empty:
         raise DataError(f"{data}: the {empty[0]} images are empty; give more images, or folders train, val and test.")
     return found, about
+
+
+def _check_groups(data: Path, parts: Mapping[str, MaskedImages]) -> None:
+    sides: dict[str, str] = {}
+    for split, images in parts.items():
+        for group in dict.fromkeys(images.groups):
+            if sides.setdefault(group, split) != split:
+                raise DataError(
+                    f"{data}: {group} has images in the {sides[group]} and in the {split} folder: no patient may "
+                    "stand on two sides."
+                )
 
 
 def _read(folder: Path, layout: str, group_separator: str | None) -> MaskedImages:

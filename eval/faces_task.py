@@ -78,6 +78,7 @@ def evaluate_faces(
     validation = _validation(data, ontology)
     test = load_faces(data, ontology, split=split or ("test" if validation is not None else None))
     names = read_candidates(candidates, ontology) if candidates is not None else _occurring(test, ontology)
+    _check_patients(data, validation, test)
     encoder = load_image_encoder(model, device)
     texts = embed_with_prompts(encoder, list(names.values()), prompts)
     faces = _Scored(encoder, test, texts, list(names))
@@ -189,6 +190,14 @@ def _validation(data: str | Path, ontology: Any) -> FaceSet | None:
         return load_faces(data, ontology, split="val")
     except DataError:
         return None  # no rows of that split; what else is wrong shows with the rows that are reported on
+
+
+def _check_patients(data: str | Path, validation: FaceSet | None, test: FaceSet) -> None:
+    both = sorted(set(validation.groups) & set(test.groups)) if validation is not None else ()
+    if both:
+        raise DataError(
+            f"{data}: {both[0]} has images in the val and in the reported split: no patient may be in both."
+        )
 
 
 def _occurring(faces: FaceSet, ontology: Any) -> dict[str, str]:

@@ -268,3 +268,68 @@ def test_a_control_that_does_not_fit_is_left_out_with_the_reason(tmp_path):
     found = evaluator(SmallEncoder(TOKENS["vit"]))
     assert found.details["controls_left_out"] == {"imagenet": "the tower is a vit, not EfficientNet-Lite0"}
     assert {name.split("_")[1] for name in found.metrics} == {"frozen"}
+
+
+def drive(folder, test_masks=True):
+    """A few drawn items as DRIVE is published: TIFF images, GIF masks of vessels and of the field of view."""
+    rng = np.random.default_rng(0)
+    for part, first in (("training", 21), ("test", 1)):
+        kinds = {"images": f"{part}.tif", "mask": f"{part}_mask.gif", "1st_manual": "manual1.gif"}
+        kinds |= {"2nd_manual": "manual2.gif"} if part == "test" else {}
+        for kind, ending in kinds.items():
+            if kind.endswith("manual") and part == "test" and not test_masks:
+                continue
+            (folder / part / kind).mkdir(parents=True, exist_ok=True)
+            for number in range(first, first + 10):
+                shape = (24, 20, 3) if kind == "images" else (24, 20)
+                pixels = rng.integers(0, 256, shape, dtype=np.uint8)
+                if kind != "images":
+                    pixels = np.zeros(shape, np.uint8)
+                    pixels[: {"mask": 20, "1st_manual": number % 20 + 1, "2nd_manual": 9}[kind]] = 255
+                Image.fromarray(pixels).save(folder / part / kind / f"{number:02d}_{ending}")
+    return folder
+
+
+def test_drive_as_it_is_published(tmp_path):
+    splits, about = load_masked_splits(drive(tmp_path), layout="drive")
+    assert splits["test"].ids == tuple(f"{n:02d}_test.tif" for n in range(1, 11))
+    assert [int(splits["test"].mask(row).sum()) for row in range(3)] == [20 * (n % 20 + 1) for n in (1, 2, 3)]
+    assert {path.parent.name for part in splits.values() for path in part.masks} == {"1st_manual"}
+    assert len(splits["train"]) == 8 and len(splits["val"]) == 2 and "groups by hash" in about["val"]
+
+
+def test_drive_without_test_masks_is_cut_from_its_training_images(tmp_path):
+    splits, about = load_masked_splits(drive(tmp_path, test_masks=False), layout="drive")
+    assert sorted(name for part in splits.values() for name in part.ids) == [
+        f"{n}_training.tif" for n in range(21, 31)
+    ]
+    assert all("since the test folder has no drawn masks" in text for text in about.values())
+
+
+def test_drive_without_any_mask_is_one_sentence(tmp_path):
+    (tmp_path / "training" / "images").mkdir(parents=True)
+    with pytest.raises(DataError, match="must have the folders images and 1st_manual; 1st_manual is missing"):
+        load_masked_splits(tmp_path, layout="drive")
+
+
+def test_no_patient_stands_on_two_sides(tmp_path):
+    for part, start in (("train", 0), ("test", 1)):
+        write_set(tmp_path / part, 8, seed=start)
+    load_masked_splits(tmp_path, group_separator="_")
+    for kind in ("images", "masks"):
+        (tmp_path / "test" / kind / "10_x.png").rename(tmp_path / "test" / kind / "03_y.png")
+    with pytest.raises(DataError, match="03 has images in the train and in the test folder"):
+        load_masked_splits(tmp_path, group_separator="_")
+
+
+@pytest.mark.parametrize(
+    ("setting", "match"),
+    [
+        ({"decoder_width": 8}, "`decoder_width` must be a multiple of 16, got 8"),
+        ({"num_steps": 0}, "`num_steps` must be a whole number of at least 1, got 0"),
+        ({"learning_rate": "fast"}, "`learning_rate` must be a number above 0, got 'fast'"),
+    ],
+)
+def test_settings_out_of_range_are_named(setting, match):
+    with pytest.raises(ConfigurationError, match=match):
+        SegmentationSettings(**setting)
