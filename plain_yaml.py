@@ -31,7 +31,15 @@ def read_yaml(path: str | Path) -> Any:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise yaml.YAMLError(f"it must have at most {MAX_BYTES:,} bytes")
-    text = data.decode("utf-8")
+    return parse_yaml(data.decode("utf-8"))
+
+
+def parse_yaml(text: str) -> Any:
+    """What `read_yaml` gives, of a text.
+
+    Raises:
+        yaml.YAMLError: It is no YAML, or has a tag that makes an object.
+    """
     try:
         if "*" in text:  # or there are no aliases
             _count(yaml.compose(text, yaml.SafeLoader), {})

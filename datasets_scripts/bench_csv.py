@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from phenolip.whole_files import whole_file
 
 # With these a spreadsheet starts a formula or, before one, skips; the wide forms are read like the narrow ones.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+# Blanks, controls, marks of direction and characters of no width.
+_SKIPPED = re.compile("[\\s\x00-\x20\x7f-\xa0\xad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]*")
 
 
 def safe_cell(text: str) -> str:
@@ -18,13 +21,14 @@ def safe_cell(text: str) -> str:
         >>> safe_cell("=1+1"), safe_cell("CT of the chest")
         ("'=1+1", 'CT of the chest')
     """
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) or text.lstrip().startswith(_FORMULA_STARTS) else text
+    begins = text.startswith(_FORMULA_STARTS) or text[_SKIPPED.match(text).end() :].startswith(_FORMULA_STARTS)
+    return f"'{text}" if begins else text
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a CSV that Excel takes for UTF-8; every cell is made safe."""
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\r\n")
+    writer = csv.writer(text, lineterminator="\r\n", quoting=csv.QUOTE_ALL)  # where ";" parts cells too
     writer.writerow(header)
     for row in rows:
         writer.writerow([safe_cell(str(cell)) for cell in row])

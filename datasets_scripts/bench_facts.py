@@ -12,6 +12,7 @@ from typing import Any
 import datasets
 
 from phenolip.datasets_scripts.sources import METADATA_FILES, open_source
+from phenolip.exceptions import DataError
 
 #: What a row says of the terms of its image and of whom to name; empty where it says nothing.
 ATTRIBUTION = (
@@ -69,8 +70,11 @@ def _table_file(path: Path, split: str) -> Path | None:
 
 def _read_table(path: Path) -> Iterator[Mapping[str, Any]]:
     if path.suffix.lower() != ".jsonl":
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            yield from csv.DictReader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+        try:
+            with path.open(encoding="utf-8-sig", newline="") as lines:
+                yield from csv.DictReader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise DataError(f"{path} is not a CSV file in UTF-8: {error}.") from error
         return
     with path.open("rb") as lines:
         for line in lines:

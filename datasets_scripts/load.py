@@ -231,6 +231,8 @@ def _image_bytes(image: dict[str, Any] | None, path_roots: tuple[Path, ...] | No
         raise _BadRowError("image is missing", "the row names none")
     if image["bytes"] is None:
         path = Path(image["path"])
+        if "\0" in image["path"]:
+            raise _BadRowError("path leaves the folder", "its name holds a NUL")
         if path_roots is not None and not any(path.resolve().is_relative_to(root.resolve()) for root in path_roots):
             raise _BadRowError("path leaves the folder", f"{path} is not embedded")
         if not os.path.isfile(path):

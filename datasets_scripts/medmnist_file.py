@@ -1,6 +1,7 @@
 """A MedMNIST ``.npz`` file -> labelled images of a split; nothing is unpickled, large members stay on the disk."""
 
 import tempfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -18,6 +19,13 @@ from phenolip.exceptions import DataError
 MEDMNIST_SPLITS = ("train", "val", "test")
 _LOCAL_HEADER = 30  # bytes of a zip member's header before its name
 _COPIED = 2**20
+# Of the file, the zip, what is packed in it, the header (numpy reads it as Python), and encryption.
+_DAMAGED = (
+    *(OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error),
+    *(SyntaxError, tokenize.TokenError, MemoryError, RuntimeError),
+)
+# The files themselves shrink to a half or a fifth; zeros shrink to a thousandth.
+_MAX_RATIO, _MAX_SMALL = 100, 2**26
 
 
 class ArrayImages(Sequence):
@@ -104,6 +112,10 @@ def read_member(path: str | Path, name: str) -> NDArray:
                     lengths = np.frombuffer(file.read(4), "<u2")  # of the name and of what follows it
                     file.seek(info.header_offset + _LOCAL_HEADER + int(lengths.sum()))
                     return _map_array(file)
+            if info.file_size > max(_MAX_SMALL, _MAX_RATIO * info.compress_size):
+                raise ValueError(
+                    f"{info.compress_size:,} bytes would be {info.file_size:,} unpacked, as no pictures are"
+                )
             with archive.open(info) as packed, tempfile.TemporaryFile() as copy:
                 while block := packed.read(_COPIED):
                     copy.write(block)
@@ -111,7 +123,7 @@ def read_member(path: str | Path, name: str) -> NDArray:
                 return _map_array(copy)
     except KeyError:
         raise DataError(f"{path} must hold the array {name}; it has none.") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except _DAMAGED as error:
         raise DataError(f"{path}: {name} cannot be read: {str(error).rstrip('.')}.") from error
 
 

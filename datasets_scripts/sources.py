@@ -9,6 +9,7 @@ import csv
 import json
 import logging
 import re
+import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -36,7 +37,8 @@ ORIGIN_COLUMNS = ("license", "license_url", "license_text", "attribution", "sour
 _LABEL_COLUMNS = ("hpo_ids", "phenotypes", "full_matches", "split")
 _EXAMPLE = '{"file_name": "images/1.png", "caption": "...", "hpo_ids": ["HP:0001166"]}'
 _MAX_LITERAL_CHARS = 100_000
-_LOADER_ERRORS = (OSError, ValueError, RuntimeError, DatasetsError)
+_MAX_LISTED = 400  # characters
+_LOADER_ERRORS = (OSError, ValueError, RuntimeError, DatasetsError, tarfile.TarError)
 
 Labels = tuple[tuple[str | None, str | None], ...]
 FINDING_FIELDS = ("category", "severity", "location", "assertion", "hpo_id")
@@ -106,7 +108,7 @@ def _open_folder(folder: Path, name: str, split: str | None) -> Source:
         if (folder / metadata).is_file():
             return _open_file(folder / metadata, name, split)
     if next(folder.rglob("*.parquet"), None):
-        return _from_datasets(name, split, "parquet", data_files=_parquet_files(folder, name))
+        return _from_datasets(name, split, "parquet", data_files=parquet_files(str(folder), name))
     if shards := sorted(str(shard) for shard in folder.rglob("*.tar")):
         return _from_datasets(name, split, "webdataset", data_files=shards)
     tables = sorted(folder.glob("*.csv")) + sorted(folder.glob("*.jsonl"))
@@ -172,7 +174,7 @@ def _from_records(records: list[dict[str, Any] | str], folder: Path, name: str, 
     if image_column is None or _first(_CAPTION_COLUMNS, columns) is None:
         raise DataError(
             f"Data {name} must have a column for the image ({', '.join(_IMAGE_COLUMNS)}) and one for its text "
-            f"({', '.join(_CAPTION_COLUMNS[:3])}), got {', '.join(map(str, columns)) or 'no rows'}."
+            f"({', '.join(_CAPTION_COLUMNS[:3])}), got {_listed(columns) or 'no rows'}."
         )
     if split and "split" in columns:
         records = [record for record in records if isinstance(record, dict) and record.get("split") == split]
@@ -226,13 +228,13 @@ def _from_cache(name: str) -> datasets.DatasetDict | None:
     return None
 
 
-def _parquet_files(folder: Path, name: str) -> dict[str, list[str]]:
-    """Parquet files of each split, as `datasets` tells them from the card or from the names.
+def parquet_files(data: str, name: str) -> dict[str, list[str]]:
+    """Parquet files of each split of a folder or Hub data set, as `datasets` tells them from card or names.
 
     Loading the folder itself would cache it under the folder's name, where `load_dataset("phenobench")` might find it.
     """
     try:
-        found = datasets.load_dataset_builder(str(folder)).config.data_files
+        found = datasets.load_dataset_builder(data).config.data_files or {}
     except _LOADER_ERRORS as error:
         raise _unreadable(name, error) from error
     parquet = {str(split): [file for file in files if file.endswith(".parquet")] for split, files in found.items()}
@@ -275,20 +277,29 @@ def _from_dataset(dataset: datasets.Dataset, name: str) -> Source:
     if "json" in columns and isinstance(texts.features["json"], dict):
         columns += texts.features["json"]
     if _first(_CAPTION_COLUMNS, columns) is None:
-        raise DataError(f"Data {name} must have a column `caption`, got {', '.join(dataset.column_names)}.")
+        raise DataError(f"Data {name} must have a column `caption`, got {_listed(dataset.column_names)}.")
     wanted = {*_CAPTION_COLUMNS, *_ID_COLUMNS, *GROUP_COLUMNS, *ORIGIN_COLUMNS}
     wanted |= {*_LABEL_COLUMNS, "findings", "json"}
     texts = texts.select_columns([column for column in texts.column_names if column in wanted])
-    records = ({**(record.get("json") or {}), **record} for record in texts)
-    rows = [_raw_row(record, _first_value(record, _ID_COLUMNS)) for record in records]
+    try:
+        records = ({**(record.get("json") or {}), **record} for record in texts)
+        rows = [_raw_row(record, _first_value(record, _ID_COLUMNS)) for record in records]
+    except (*_LOADER_ERRORS, TypeError) as error:  # text that is no UTF-8, dates beyond all years
+        raise _unreadable(name, error) from error
     if image_column is None:
-        raise DataError(f"Data {name} must have a column of images, got {', '.join(dataset.column_names)}.")
+        raise DataError(f"Data {name} must have a column of images, got {_listed(dataset.column_names)}.")
     images = dataset.select_columns([image_column])
     if image_column != "image":
         images = images.rename_column(image_column, "image")
     # A table of others could name any file of this machine; what `datasets` itself downloaded is in its caches.
     roots = (Path(datasets.config.HF_DATASETS_CACHE), Path(HF_HUB_CACHE))
-    return Source(name, rows, images.cast_column("image", datasets.Image(decode=False)), roots)
+    try:
+        images = images.cast_column("image", datasets.Image(decode=False))
+    except (*_LOADER_ERRORS, TypeError) as error:
+        raise DataError(
+            f"Data {name} must have pictures in its column {image_column}, got {dataset.features[image_column]}."
+        ) from error
+    return Source(name, rows, images, roots)
 
 
 def _image_column(dataset: datasets.Dataset) -> str | None:
@@ -398,6 +409,12 @@ def _text(value: Any) -> str | None:
     if value is not None and not isinstance(value, str):
         raise TypeError("not text")
     return value.strip() or None if value else None
+
+
+def _listed(columns: Iterable[Any]) -> str:
+    """Names for a message: of a table of 100,000 columns the first."""
+    shown = ", ".join(map(str, columns))
+    return shown if len(shown) <= _MAX_LISTED else f"{shown[:_MAX_LISTED]} ..."
 
 
 def _first(candidates: Iterable[str], columns: Iterable[str]) -> str | None:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from phenolip.datasets_scripts.sources import GROUP_COLUMNS
 
+_MAX_HEADER_BYTES = 65_536
 METADATA_FILES = ("metadata.jsonl", "metadata.csv")
 NAMES = ("row_id", "id", "file_name", "image_path")  # columns that can name a row
 MAX_VALUES = 30  # a column of more says who a row is, not of which kind it is
@@ -124,7 +125,7 @@ def _records(path: Path) -> list[Mapping[str, Any]]:
         if path.suffix == ".jsonl":
             lines = path.read_text(encoding="utf-8").splitlines()
             return [record for line in lines if line.strip() and isinstance(record := json.loads(line), dict)]
-        if path.suffix == ".csv":
+        if path.suffix == ".csv" and _is_narrow(path):
             return pa_csv.read_csv(path).to_pylist()
         if path.suffix == ".parquet":
             schema = pq.read_schema(path)
@@ -133,6 +134,12 @@ def _records(path: Path) -> list[Mapping[str, Any]]:
     except (OSError, ValueError, RecursionError, pa.ArrowException):
         pass  # what is no table for load_pairs was refused by it; here it carries no columns
     return []
+
+
+def _is_narrow(path: Path) -> bool:
+    """Whether a CSV has few enough columns to look at each."""
+    with path.open("rb") as file:
+        return len(file.readline(_MAX_HEADER_BYTES + 1)) <= _MAX_HEADER_BYTES
 
 
 def _row_names(record: Mapping[str, Any]) -> set[str]:

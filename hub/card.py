@@ -14,6 +14,7 @@ from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.hub.card_carbon import GRAMS_PER_KWH, Carbon, estimate_carbon
 from phenolip.hub.card_results import FEW, bias_parts, eval_results, plot_results, task_part
 from phenolip.hub.push_files import CARD, last_name, without_places
+from phenolip.plain_yaml import read_yaml
 from phenolip.whole_files import whole_file
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "model_card.md"
@@ -183,9 +184,8 @@ def _read(path: Path) -> Any:
     if not path.exists():
         return None
     try:
-        text = path.read_text(encoding="utf-8")
-        return yaml.safe_load(text) if path.suffix == ".yaml" else json.loads(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        return read_yaml(path) if path.suffix == ".yaml" else json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise DataError(f"{path} cannot be read ({type(error).__name__}); write it anew or delete it.") from error
 
 

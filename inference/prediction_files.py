@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from phenolip.datasets_scripts.bench_csv import safe_cell
 from phenolip.exceptions import ConfigurationError
 from phenolip.whole_files import whole_file
 
 FORMATS = ("table", "jsonl", "csv", "phenopacket")
 _SUFFIXES = {".jsonl": "jsonl", ".csv": "csv"}
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def output_format(wanted: str | None, output: str | None, as_json: bool) -> str:
@@ -45,7 +45,7 @@ def harmless_cell(value: Any) -> Any:
         >>> harmless_cell("=1+1"), harmless_cell(-0.5), harmless_cell("Cataract")
         ("'=1+1", -0.5, 'Cataract')
     """
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
+    return safe_cell(value) if isinstance(value, str) else value
 
 
 @contextmanager
@@ -61,7 +61,7 @@ def record_writer(
     """
     with whole_file(output, "w") if output else _screen() as file:
         if kind == "csv":
-            table = csv.writer(file, lineterminator="\n")
+            table = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
             table.writerow(columns)
         yield (
             lambda record, rows: (

@@ -116,5 +116,5 @@ def _read_parquet(path: Path, record_type: type[Record]) -> Iterator[Record]:
                 for row in batch.to_pylist():
                     yield _from_row(row, record_type, f"{path} row {number}", path)
                     number += 1
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ArithmeticError, UnicodeDecodeError, pa.ArrowException) as error:
         raise DataError(f"`input` {path} cannot be read: {' '.join(str(error).split())}.") from None

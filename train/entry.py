@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from transformers.utils.logging import disable_progress_bar
 
+from phenolip.command_line import printable
 from phenolip.exceptions import ConfigurationError, PhenoLIPError
 from phenolip.ontology.graph import PhenotypeOntology
 from phenolip.provenance import git_commit, hardware, package_versions, write_json
@@ -29,7 +30,7 @@ def run_entry_point(main: Callable[[], None]) -> None:
         if "--debug" in sys.argv:
             raise
         rank = os.environ.get("RANK", "0")
-        sys.stderr.write(f"error{f' (process {rank})' if rank != '0' else ''}: {error}\n")
+        sys.stderr.write(f"error{f' (process {rank})' if rank != '0' else ''}: {printable(str(error))}\n")
         raise SystemExit(2 if isinstance(error, ConfigurationError) else 1) from None
 
 

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -50,7 +51,7 @@ def read_article_ids(path: str | Path) -> Iterator[ArticleId | Drop]:
                 if not line or line.startswith("#") or number == 1 and not re.search("[0-9]", line):
                     continue
                 yield _find_id(line) or Drop(STEP, f"{path.name} line {number}", "bad_id", f"No id in {line[:80]!r}.")
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"List of ids {path} cannot be read: {error}.") from None
 
 

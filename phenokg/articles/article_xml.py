@@ -155,7 +155,7 @@ def _parse(data: bytes) -> etree._Element:
         root = None
     for error in parser.error_log:
         if error.level == etree.ErrorLevels.FATAL:
-            raise UnreadableError(_reason(error), f"Line {error.line}: {error.message[:200]}.")
+            raise UnreadableError(_reason(error), f"Line {error.line}: {' '.join(error.message[:200].split())}.")
     if root is None:
         raise UnreadableError("broken_xml", "It holds no element.")
     return root

@@ -91,7 +91,8 @@ def _locate(caption: str, text: str, start: int) -> tuple[int, int] | None:
     text = text.strip()
     if not _WORD.search(text):
         return None
-    places = [match.start() for match in re.finditer(re.escape(text), caption)]
+    edges = [r"(?<!\w)" if text[0].isalnum() else "", r"(?!\w)" if text[-1].isalnum() else ""]  # no part of a word
+    places = [match.start() for match in re.finditer(edges[0] + re.escape(text) + edges[1], caption)]
     if places:
         place = min(places, key=lambda place: abs(place - start))
         return place, place + len(text)
