@@ -29,7 +29,7 @@ from phenolip.phenokg.package_data import package_data_sha256
 from phenolip.phenokg.records import Drop
 
 STEP = "extract_findings"
-VERSION = 1
+VERSION = 2
 
 TextFormat = Literal["text", "braces"]
 _MAX_CHARACTERS = 1_000_000  # of a document: minutes of a core

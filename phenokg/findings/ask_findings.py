@@ -18,6 +18,7 @@ from phenolip.phenokg.findings.brace_findings import Slots
 from phenolip.phenokg.findings.finding_records import Finding
 from phenolip.phenokg.findings.rule_extractor import RuleExtractor, without_duplicates
 from phenolip.phenokg.findings.slot_findings import UnknownPolicy, read_slots
+from phenolip.phenokg.linking.words import WORD, stem
 from phenolip.phenokg.records import Assertion
 
 _MAX_FIELD = 200  # characters
@@ -80,8 +81,11 @@ def _findings(
         if any(len(slot or "") > _MAX_FIELD for slot in slots):
             dropped["slot_too_long"] += 1
             continue
+        start = text.find(answered.quote) if answered.quote and answered.quote.strip() else -1
+        if start < 0 and not _names(text, answered.category):
+            dropped["not_in_text"] += 1  # neither quoted nor named: invented, or somebody's instruction
+            continue
         found, counts = read_slots(slots, extractor, policy, answered.assertion)
-        start = text.find(answered.quote) if answered.quote else -1
         if start < 0:
             counts["no_place"] += len(found)
         else:
@@ -90,3 +94,9 @@ def _findings(
         dropped += counts
     kept, duplicates = without_duplicates(findings)
     return kept, dropped + duplicates
+
+
+def _names(text: str, category: str) -> bool:
+    """Whether the text has a word of a category, in any ending."""
+    stems = {stem(word) for word in WORD.findall(text.casefold())}
+    return any(stem(word) in stems for word in WORD.findall(category.casefold()) if len(word) > 2)

@@ -129,14 +129,15 @@ def test_what_a_model_cannot_do_is_counted():
     model = Answers(
         refused=Failure("refusal"),
         nonsense="I would rather not.",
-        invented=answer(category="edema", assertion="absent", quote="no such words"),
+        swollen=answer(category="edema", assertion="absent", quote="no such words"),
+        invented=answer(category="edema", quote="no such words"),
         endless=answer(category="x" * 300),
     )
-    documents = [Document(word, word) for word in ("refused", "nonsense", "invented", "endless", " ")]
+    documents = [Document(word, word) for word in ("refused", "nonsense", "swollen edema", "endless", " ", "invented")]
     results = FindingExtractor(ExtractConfig(), model).extract(documents)
-    assert [each.status for each in results] == ["failed", "failed", "ok", "empty", "empty"]
+    assert [each.status for each in results] == ["failed", "failed", "ok", "empty", "empty", "empty"]
     reasons = [[each.reason for each in result.dropped] for result in results]
-    assert reasons == [["refusal"], ["invalid_answer"], ["no_place"], ["slot_too_long"], []]
+    assert reasons == [["refusal"], ["invalid_answer"], ["no_place"], ["slot_too_long"], [], ["not_in_text"]]
     assert results[2].findings[0].assertion == "absent" and results[2].findings[0].start is None
     assert not any("\n \n" in asked for asked in model.asked)
 
