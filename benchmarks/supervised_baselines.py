@@ -9,14 +9,16 @@ and prints a row of a Markdown table.
 
 import argparse
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 
 from phenolip.datasets_scripts.labelled_splits import load_splits
-from phenolip.eval.evaluators.linear_probe import LinearProbeEvaluator
+from phenolip.eval.evaluators.linear_probe import FRACTIONS, LinearProbeEvaluator
 from phenolip.eval.item_scores import ItemScores, write_item_scores
+from phenolip.eval.label_subsets import nested_subsets
 from phenolip.eval.logistic_probe import ProbeFit
 from phenolip.eval.run_record import describe_metrics
 from phenolip.eval.supervised_baselines import BASELINES, SupervisedSettings, build_baseline, fit_baseline
@@ -34,16 +36,24 @@ def main() -> None:
     parser.add_argument("--baselines", nargs="+", choices=tuple(BASELINES), default=list(BASELINES))
     parser.add_argument("--image_size", type=int, default=64, help="side in pixels (default: 64)")
     parser.add_argument("--num_epochs", type=int, default=20, help="at most (default: 20)")
+    parser.add_argument(
+        "--fraction", type=float, default=1.0, help="share of the training images: the probe's first draw (default: 1)"
+    )
     parser.add_argument("--learning_rate", type=float, default=1e-3, help="peak (default: 0.001)")
     args = parser.parse_args()
     (evaluator,) = load_task(args.task).evaluators.values()
     splits = load_splits(args.data, read_classes(evaluator["classes"]), evaluator["layout"], train=True)
+    if args.fraction != 1:
+        fractions = sorted({*FRACTIONS, args.fraction})
+        drawn = nested_subsets(splits.train.labels, fractions, exclusive=splits.train.exclusive, seed=0)
+        splits = replace(splits, train=splits.train.select(drawn[fractions.index(args.fraction)]))
     settings = SupervisedSettings(
         image_size=args.image_size, num_epochs=args.num_epochs, learning_rate=args.learning_rate
     )
     results = {
         "task": args.task,
         "split": splits.about,
+        "num_train": len(splits.train),
         "settings": vars(args) | {"output": str(args.output)},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "hardware": hardware() | {"torch_threads": torch.get_num_threads()},
