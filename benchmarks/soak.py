@@ -44,7 +44,8 @@ from phenolip.train import stage1, stage2
 from phenolip.train.entry import run_entry_point
 from phenolip.train.faults import PREEMPTED_EXIT_CODE
 
-LONGEST_LIFE_S = 600  # beside which a life has hung; far above what a busy machine takes
+LONGEST_LIFE_S = 300  # beside which a life has hung; far above what a busy machine takes
+GRACE_S = 30  # for the others once one has left after SIGTERM, as torch's launcher gives them
 TERMS = """format-version: 1.2
 data-version: hp/releases/2026-01-01
 
@@ -153,26 +154,33 @@ def _last_words(output: Path) -> str:
 
 
 def live(case: Case, output: Path, harm_after_s: float | None, rng: random.Random) -> list[int]:
-    """One life of every rank; exit codes, a signal as its negative number. Nobody outlives a dead rank for long."""
+    """One life of every rank; exit codes, a signal as its negative number.
+
+    Where one rank dies, the others are killed, as a launcher does. A rank that waits within torch for another which
+    SIGTERM ended before they met does not hear its own SIGTERM: it is killed after `GRACE_S`.
+    """
     output.mkdir(parents=True, exist_ok=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     ranks = {_fork(case, output, rank, port): rank for rank in range(case.num_processes)}
     ends: dict[int, int] = {}
-    born = time.monotonic()
+    born, left_at = time.monotonic(), None
     while len(ends) < len(ranks):
         for pid in ranks.keys() - ends.keys():
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
                 ends[pid] = os.waitstatus_to_exitcode(status)
                 if ends[pid] < 0 or ends[pid] not in (0, PREEMPTED_EXIT_CODE):
-                    _kill_all(ranks.keys() - ends.keys())  # as a launcher does
-        age = time.monotonic() - born
+                    _kill_all(ranks.keys() - ends.keys())
+                elif ends[pid] == PREEMPTED_EXIT_CODE:
+                    left_at = left_at or time.monotonic()
+        now = time.monotonic()
+        age = now - born
         if harm_after_s is not None and age > harm_after_s:
             _harm(case, [pid for pid in ranks if pid not in ends], rng)
             harm_after_s = None
-        if age > LONGEST_LIFE_S:
+        if age > LONGEST_LIFE_S or (left_at and now - left_at > GRACE_S):
             _kill_all(ranks.keys() - ends.keys())
         time.sleep(0.005)
     for pid in ranks:
