@@ -11,6 +11,7 @@ from accelerate.utils import InitProcessGroupKwargs, LoggerType, set_seed
 
 from phenolip.exceptions import ConfigurationError, near_matches
 from phenolip.train.arguments import RunArguments
+from phenolip.train.sharding import sharding_plugin, use_sharding
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
@@ -27,14 +28,20 @@ def build_accelerator(run: RunArguments) -> Accelerator:
     for name in run.report_to:
         if name not in known:
             raise ConfigurationError(f"Unknown tracker '{name}' in `report_to`.{near_matches(name, known)}")
+    precision = native_precision(run.mixed_precision, on_cpu=on_cpu)
+    in_shards = os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+    plugin = sharding_plugin(precision) if in_shards else None
     accelerator = Accelerator(
         cpu=on_cpu or None,
-        mixed_precision=native_precision(run.mixed_precision, on_cpu=on_cpu),
+        mixed_precision=precision,
+        fsdp_plugin=plugin,
         log_with=run.report_to or None,
         project_dir=run.output_dir,
         # One process reads the data, measures and encodes while the others wait.
         kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=12))],
     )
+    if plugin is not None:
+        use_sharding(accelerator, plugin)
     missing = {name for name in run.report_to if name not in {str(tracker) for tracker in accelerator.log_with}}
     if missing:
         raise ConfigurationError(

@@ -11,6 +11,8 @@ from accelerate.utils import DistributedType
 from torch import nn
 
 Batch = dict[str, torch.Tensor]
+# Kinds of training in which no process waits for a gradient of every weight.
+WAITS_FOR_NONE = (DistributedType.NO, DistributedType.FSDP)
 
 
 class EmbeddingObjective(Protocol):
@@ -111,7 +113,7 @@ def cached_backward(
         exchanges = synchronise and place == num_micro_batches - 1
         with contextlib.nullcontext() if exchanges else accelerator.no_sync(wrapped):
             _set_random_state(accelerator.device, states[place])
-            made = wrapped(batch, reach_all=exchanges and accelerator.distributed_type != DistributedType.NO)
+            made = wrapped(batch, reach_all=exchanges and accelerator.distributed_type not in WAITS_FOR_NONE)
             trained = [name for name, tensor in made.items() if tensor.requires_grad]
             # The gradient carries the scale of fp16 already, and the divisor.
             torch.autograd.backward([made[name] for name in trained], [gradients[place][name] for name in trained])

@@ -12,12 +12,10 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import (
-    DistributedType,
-    broadcast_object_list,
-    gather_object,
-)
+from accelerate.checkpointing import load_accelerator_state, save_accelerator_state
+from accelerate.utils import DistributedType, broadcast_object_list, gather_object
 from torch import nn
+from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
@@ -29,6 +27,7 @@ from phenolip.train.data import EpochPlan
 from phenolip.train.faults import Preempted, explained, on_terminate, owned
 from phenolip.train.gradient_cache import CachedObjective, cached_backward
 from phenolip.train.optimizer import build_optimizer, learning_rate_factor, restarted_factor, set_learning_rate
+from phenolip.train.sharding import WholeState, average_scalar_gradients, restore, shardable
 from phenolip.whole_files import whole_file
 
 # Batches by which `max_minutes` is turned into steps; the untimed ones warm up caches and compilers.
@@ -87,7 +86,6 @@ class TrainingLoop:
             **identity,
             **{name: getattr(run, name) for name in (*FIXED_SETTINGS, *LATER_FIXED_SETTINGS)},
             "mixed_precision": accelerator.mixed_precision,
-            "num_processes": accelerator.num_processes,
         }
         accumulation = run.gradient_accumulation_steps
         if run.max_steps > 0:
@@ -103,6 +101,9 @@ class TrainingLoop:
         if run.micro_batch_size:
             _check_cached(objective, accelerator)
             objective = CachedObjective(objective)
+        self.trained = objective
+        if accelerator.is_fsdp2:
+            objective = shardable(objective, accelerator)
         self.objective, self.optimizer = accelerator.prepare(objective, build_optimizer(objective, run))
         self._stop = threading.Event()
 
@@ -138,8 +139,10 @@ class TrainingLoop:
                 self.num_steps = self._steps_in_time()
             with on_terminate(self._stop.set), self._progress() as progress:
                 self._run_steps(progress)
+        if self.accelerator.is_fsdp2:
+            restore(self.trained, self.objective)
         # The wrapper goes before the process group does: freed after its gloo threads, it can wait for them for ever.
-        self.objective = self.accelerator.unwrap_model(self.objective)
+        self.objective = self.accelerator.unwrap_model(self.trained)
         self.accelerator.free_memory()
         self.accelerator.end_training()
         return self.objective.objective if self.run.micro_batch_size else self.objective
@@ -179,6 +182,8 @@ class TrainingLoop:
         The norm is that of the averaged gradient: all processes skip, or none.
         """
         norm = None
+        if self.accelerator.is_fsdp2:
+            average_scalar_gradients(self.objective, self.accelerator)
         if self.run.max_grad_norm:
             norm = self.accelerator.clip_grad_norm_(self.objective.parameters(), self.run.max_grad_norm)
         elif self.run.max_skipped_steps:
@@ -326,17 +331,52 @@ class TrainingLoop:
             if main:
                 self.checkpoints.begin(partial)
         with self._together(partial):
-            self.accelerator.save_state(str(partial))
+            self._save_state(partial)
         with self._together(partial):
             if main:
                 progress = {"step": self.step, "num_steps": self.num_steps, "num_skipped": self.num_skipped}
+                progress["num_processes"] = self.accelerator.num_processes
                 write_json(partial / "progress.json", {**progress, **self.identity})
                 self.checkpoints.publish(partial)
 
+    def _save_state(self, folder: Path) -> None:
+        """What `accelerator.save_state` writes for one process, whatever the number and kind of them."""
+        keeps, model = self.accelerator.is_main_process, self.accelerator.unwrap_model(self.objective)
+        save_accelerator_state(
+            str(folder),
+            [WholeState(model, keeps=keeps).state_dict()],
+            [WholeState(self.optimizer, keeps=keeps)],
+            schedulers=[],
+            dataloaders=[],
+            process_index=self.accelerator.process_index,
+            step=self.accelerator.step,
+            scaler=self.accelerator.scaler,
+        )
+
+    def _load_state(self, folder: Path, saved_by: int) -> None:
+        """Tensors and numbers alone are unpickled: weights_only.
+
+        Args:
+            folder: Of `_save_state`.
+            saved_by: Number of processes; one beyond it goes on with the random numbers of another.
+        """
+        device = self.accelerator.device
+        load_accelerator_state(
+            str(folder),
+            [WholeState(self.accelerator.unwrap_model(self.objective))],
+            [WholeState(self.optimizer)],
+            schedulers=[],
+            dataloaders=[],
+            process_index=self.accelerator.process_index % saved_by,
+            scaler=self.accelerator.scaler,
+            map_location="cpu" if device.type == "cpu" else "on_device",
+        )
+
     def _weights(self) -> Iterator[torch.Tensor]:
+        """Of this process: whole, or its shards."""
         for tensor in (*self.objective.parameters(), *self.objective.buffers()):
             if tensor.is_floating_point():
-                yield tensor.detach()
+                yield tensor.detach().to_local() if isinstance(tensor, DTensor) else tensor.detach()
 
     @contextlib.contextmanager
     def _together(self, partial: Path) -> Iterator[None]:
@@ -369,7 +409,7 @@ class TrainingLoop:
                     f"{newest} was made with another {', '.join(changed)}; use the same settings and data, "
                     "or another `output_dir`."
                 )
-            self.accelerator.load_state(str(newest))  # tensors and numbers alone are unpickled: weights_only
+            self._load_state(newest, progress["num_processes"])
             self.step, self.num_steps = progress["step"], progress["num_steps"]
             self.num_skipped = progress.get("num_skipped", 0)
         self._trim_log()
