@@ -34,6 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also the names and hashes of the training rows, by which others can audit a benchmark",
     )
+    parser.add_argument(
+        "--allow_examples",
+        action="store_true",
+        help="also HTML pages and pictures that may show images and texts of the data, such as a report's examples",
+    )
     parser.add_argument("--dry_run", action="store_true", help="check and show, send nothing")
 
 
@@ -52,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
         kind=args.type,
         license=args.license,
         include_training_index=args.include_training_index,
+        allow_examples=args.allow_examples,
     )
     sys.stdout.write(_table(plan))
     if args.dry_run:

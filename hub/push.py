@@ -15,8 +15,8 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, Repository
 from huggingface_hub.utils import validate_repo_id
 
 from phenolip.exceptions import ConfigurationError, DataError, PhenoLIPError
-from phenolip.hub.push_check import check_dataset, check_model, rewrite_card
-from phenolip.hub.push_files import DATASET_FILES, MODEL_FILES, TRAINING_INDEX, Selection, select_files
+from phenolip.hub.push_check import check_dataset, check_examples, check_model, rewrite_card
+from phenolip.hub.push_files import DATASET_FILES, EXAMPLES, MODEL_FILES, TRAINING_INDEX, Selection, select_files
 
 TOKEN = "HF_TOKEN"
 MAIN = "main"
@@ -53,6 +53,7 @@ def plan_push(
     kind: str | None = None,
     license: str | None = None,
     include_training_index: bool = False,
+    allow_examples: bool = False,
 ) -> PushPlan:
     """Reads and checks a folder; needs no network and no token.
 
@@ -62,6 +63,8 @@ def plan_push(
         kind: "model" or "dataset"; None tells by config.json.
         license: Licence of a data set whose rows carry none.
         include_training_index: Send names and hashes of the training rows with a model.
+        allow_examples: Send HTML pages, and pictures of `card/` that `phenolip card` did not draw; they may show the
+            images and texts of somebody. The rows of a data set go up without it: they are what is published.
 
     Raises:
         ConfigurationError: The name or a setting cannot be used.
@@ -75,9 +78,11 @@ def plan_push(
     if kind == "model" and license is not None:
         raise ConfigurationError("`license` is for data sets; that of a model stands in its card.")
     patterns = MODEL_FILES if kind == "model" else DATASET_FILES
-    more = (TRAINING_INDEX,) if include_training_index else ()
+    more = (*((TRAINING_INDEX,) if include_training_index else ()), *(EXAMPLES if allow_examples else ()))
     rewrite = partial(rewrite_card, repo_id=repo_id, license=license)
     selection = select_files(folder, patterns, rewrite, more=more)
+    if not allow_examples:
+        check_examples(selection)
     facts: dict[str, Any] = {}
     if kind == "model":
         check_model(folder, selection)

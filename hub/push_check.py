@@ -23,6 +23,7 @@ LICENCE_COLUMNS = ("row_id", "license", "license_category", "sha256", "figure_sh
 NOT_STATED = "other"  # what the card of a data set says whose licence nobody has named
 _NUM_SHOWN = 5
 _FOLDER_LINE = re.compile(r'^(folder = )".*?"', flags=re.MULTILINE)
+_EMBEDDED = re.compile(r"data:(?:image|video)/", flags=re.IGNORECASE)
 _QUOTED_PLACE = re.compile(r"`((?:[/~]|[A-Za-z]:[\\/])[^`\n]*)`")
 
 
@@ -41,6 +42,19 @@ def rewrite_card(text: str, repo_id: str, license: str | None = None) -> str:
     card = DatasetCard(text, ignore_metadata_errors=False)
     card.data.license = license
     return str(card)
+
+
+def check_examples(selection: Selection) -> None:
+    """Raises DataError where the card itself carries a picture, which no file can be left out for."""
+    card = next((file for file in selection.files if file.path == CARD), None)
+    if card is None:
+        return
+    for number, line in enumerate(card.content.decode("utf-8").splitlines(), 1):
+        if _EMBEDDED.search(line):
+            raise DataError(
+                f"{CARD} line {number} carries a picture inside; take it out, or say with `--allow_examples` that "
+                "what it shows may be seen by everybody."
+            )
 
 
 def check_model(folder: Path, selection: Selection) -> None:

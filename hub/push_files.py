@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from phenolip.exceptions import DataError
+from phenolip.plain_yaml import parse_yaml
 
 TRAINING_INDEX = "training_index.parquet"
 CARD = "README.md"
@@ -26,9 +27,12 @@ MODEL_FILES = (
         "merges.txt",
     ),
     *("run.yaml", "run.json", "phenotypes.json", "knowledge.json", "thresholds.json", "conversion.json"),
-    *(CARD, "LICENSE*", "card/*.png", "card/*.svg"),
+    *(CARD, "LICENSE*", "card/[0-9]*_*.png"),  # the plots that `phenolip card` draws
 )
 DATASET_FILES = (CARD, "LICENSE*", "manifest.json", "*/*.parquet", "kgx/*.tsv")
+#: Pages and pictures that may show images and texts of the data; they go up only where a user allows it.
+EXAMPLES = ("*.html", "*/*.html", "card/*.png", "card/*.jpg", "card/*.jpeg", "card/*.svg", "card/*.webp")
+_EXAMPLES_REASON = "may show images and texts of the data; `--allow_examples` sends it"
 RECORDS = ("run.yaml", "run.json", "conversion.json", "manifest.json")  # hold places of the machine that wrote them
 LEFT_OUT = (  # the first that fits says why
     ("*/.git/*", "version control"),
@@ -41,7 +45,7 @@ LEFT_OUT = (  # the first that fits says why
     (f"*/{TRAINING_INDEX}", "names and hashes of the training rows; `--include_training_index` sends it"),
     *((f"*.{ending}", "a pickle can run code") for ending in ("bin", "pt", "pth", "ckpt", "pkl", "pickle", "joblib")),
     *((f"*.{ending}", "a secret") for ending in ("pem", "key", "p12", "env")),
-    *((f"*.{ending}", "not part of a model or data set") for ending in ("jsonl", "log", "csv", "html")),
+    *((f"*.{ending}", "not part of a model or data set") for ending in ("jsonl", "log", "csv")),
 )
 SECRETS = re.compile(
     rb"(?<![A-Za-z0-9])(?:hf_[A-Za-z0-9]{30,}|gh[pousr]_[A-Za-z0-9]{36}|sk-[A-Za-z0-9_-]{32,}|AKIA[0-9A-Z]{16})"
@@ -128,6 +132,8 @@ def _reason(name: str, path: Path, patterns: Iterable[str], more: Sequence[str])
                 return reason
     if any(_fits(name, pattern) for pattern in (*patterns, *more)):
         return None
+    if any(_fits(name, pattern) for pattern in EXAMPLES):
+        return _EXAMPLES_REASON
     return "not part of a model or data set"
 
 
@@ -149,12 +155,12 @@ def _read(name: str, path: Path, rewrite: Callable[[str], str]) -> PushFile:
             content = rewrite(content.decode("utf-8")).encode()
         elif name in RECORDS:
             content = _record(name, content.decode("utf-8"))
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise DataError(f"{name} cannot be read ({type(error).__name__}); write it anew or delete it.") from error
     return PushFile(name, content if name in (CARD, *RECORDS) else path, len(content))
 
 
 def _record(name: str, text: str) -> bytes:
     if name.endswith(".yaml"):
-        return yaml.safe_dump(without_places(yaml.safe_load(text)), sort_keys=False, allow_unicode=True).encode()
+        return yaml.safe_dump(without_places(parse_yaml(text)), sort_keys=False, allow_unicode=True).encode()
     return (json.dumps(without_places(json.loads(text)), indent=2, ensure_ascii=False) + "\n").encode()

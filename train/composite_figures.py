@@ -60,7 +60,7 @@ def _parse_figure(line: str, path: Path, number: int) -> LabelledFigure:
         name = Path(row["file_name"])
         boxes = tuple(tuple(map(float, box)) for box in row["boxes"])
     except (ValueError, TypeError, LookupError, RecursionError):
-        raise DataError(f'{path} row {number} must be {{"file_name", "boxes"}}, got {line[:80]!r}.') from None
+        raise DataError(f'{path} row {number} must be {{"file_name", "boxes"}}.') from None
     if name.is_absolute() or ".." in name.parts:
         raise DataError(f"{path} row {number}: `file_name` must lie in the folder, got {str(name)!r}.")
     if not boxes:

@@ -251,6 +251,28 @@ def test_a_model_that_is_not_fit(model_dir, spoil, message):
         plan_push(model_dir, MODEL)
 
 
+def test_pages_and_pictures_that_may_show_somebody_go_up_only_where_that_is_said(model_dir):
+    (model_dir / "card").mkdir(exist_ok=True)
+    pages = ["report.html", "report/hits.html", "card/patient.png", "card/map.svg", "card/hand.jpg"]
+    (model_dir / "report").mkdir()
+    for name in (*pages, "card/0_phenobench.png", "predictions.jsonl"):
+        (model_dir / name).write_bytes(b"x")
+    plan = plan_push(model_dir, MODEL).selection
+    sent = {file.path for file in plan.files}
+    assert "card/0_phenobench.png" in sent and not sent & set(pages)
+    assert all("--allow_examples" in plan.left_out[name] for name in pages)
+    allowed = plan_push(model_dir, MODEL, allow_examples=True).selection
+    assert {file.path for file in allowed.files} == sent | set(pages) and "predictions.jsonl" in allowed.left_out
+
+
+def test_a_card_that_carries_a_picture_inside_is_refused(model_dir):
+    card = model_dir / "README.md"
+    card.write_text(card.read_text() + '\n<img src="DATA:image/png;base64,AAAA">\n')
+    with pytest.raises(DataError, match=r"README.md line \d+ carries a picture inside"):
+        plan_push(model_dir, MODEL)
+    assert plan_push(model_dir, MODEL, allow_examples=True)
+
+
 def test_rows_that_may_not_be_shared_are_listed(picture, tmp_path):
     rows = [
         pair(0),
