@@ -99,6 +99,11 @@ class ImageTextObjective(nn.Module):
             )
         self.needs_names = bool(name_weight) or bool(knowledge_weight and "names" in distillation)
 
+    @property
+    def read_unevenly(self) -> list[nn.Module]:
+        """Modules that processes call a different number of times: texts of findings are not as many in each."""
+        return [] if self.findings is None else [self.model.text_model]
+
     def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Batch of `PairCollator` -> {"loss", "image_text", "matching_...", "image_name", "knowledge_...",
         "temperature"}, scalars.
