@@ -12,7 +12,7 @@ from phenolip.datasets_scripts.face_set import GROUP_COLUMNS, IMAGE_COLUMNS, Fac
 from phenolip.datasets_scripts.image_tables import read_rows
 from phenolip.eval.class_report import breakdown_tables, clean_tables, markdown_table, metric_table
 from phenolip.eval.contamination import TaskRows, audit_items, training_index
-from phenolip.eval.evaluators.base import MetricValue
+from phenolip.eval.evaluators.base import MetricValue, finite
 from phenolip.eval.evaluators.query_metrics import mean_metric
 from phenolip.eval.evaluators.zero_shot import check_prompts, embed_with_prompts
 from phenolip.eval.item_breakdowns import item_breakdowns
@@ -135,7 +135,8 @@ class _Scored:
         self.relevant = np.zeros((len(self.rows), len(columns)), bool)
         for place, row in enumerate(self.rows):
             self.relevant[place, shown[row]] = True
-        self.scores = np.asarray(encoder.encode_images([faces.images[row] for row in self.rows])) @ texts.T
+        embeds = encoder.encode_images([faces.images[row] for row in self.rows])
+        self.scores = finite(np.asarray(embeds), encoder) @ texts.T
         self.images = [faces.images[row] for row in self.rows]
         self.ids = [faces.ids[row] for row in self.rows]
         self.groups = [faces.groups[row] for row in self.rows]

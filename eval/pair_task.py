@@ -27,7 +27,7 @@ from phenolip.eval.pair_protocol import Beside, measure_beside
 from phenolip.eval.per_query import Queries, pair_queries
 from phenolip.eval.run_record import Evaluation, describe_run, describe_task, write_run
 from phenolip.eval.tasks.registry import SCALED, Task
-from phenolip.exceptions import ConfigurationError
+from phenolip.exceptions import ConfigurationError, near_matches
 from phenolip.inference.adapters.registry import describe_model
 from phenolip.inference.candidates import read_candidates
 from phenolip.ontology.graph import PhenotypeOntology
@@ -139,6 +139,11 @@ def _results(
     task: Task, encoder: Any, measured: Measurements, beside: Beside, about_data: dict[str, Any], num_pairs: int | None
 ) -> dict[str, Any]:
     """The content of results.json but for the circumstances of the run."""
+    if num_pairs is None and task.primary_metric not in beside.metrics:
+        near = near_matches(task.primary_metric, beside.metrics)
+        raise ConfigurationError(
+            f"The task '{task.name}' measures no '{task.primary_metric}', its primary metric.{near}"
+        )
     return {
         **describe_task(
             task,

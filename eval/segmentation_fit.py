@@ -14,7 +14,7 @@ from torch import nn
 
 from phenolip.datasets_scripts.masked_images import MaskedImages
 from phenolip.eval.metrics.dice import THRESHOLDS, dice_of_counts, pixel_counts
-from phenolip.exceptions import ConfigurationError
+from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.images import decode_image
 from phenolip.inference.feature_maps import FeatureMaps
 
@@ -190,6 +190,9 @@ def fit_segmentation(
         frozen: Whether the encoder stays as it is.
         seed: Of the decoder's weights and the order.
         on_step: Called after each step.
+
+    Raises:
+        DataError: The loss is NaN or infinite.
     """
     train, validation, test = parts
     with torch.random.fork_rng(devices=[]):
@@ -235,6 +238,11 @@ def _train(
         optimizer.step()
         schedule.step()
         losses.append(float(loss.detach()))
+        if not math.isfinite(losses[-1]):
+            raise DataError(
+                f"The decoder's loss is {losses[-1]} in step {len(losses)}: the features of `model` are not finite, "
+                "or `learning_rate` is too high."
+            )
         on_step()
     return losses
 

@@ -36,15 +36,28 @@ class MemoEncoder:
     def encode_images(self, images: Sequence[Any]) -> NDArray:
         """As the encoder's own, remembered for the last list seen."""
         if self._images is None or self._images[0] is not images:
-            self._images = (images, self.encoder.encode_images(images))
+            self._images = (images, finite(self.encoder.encode_images(images), self.encoder))
         return self._images[1]
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray:
         """As the encoder's own; only texts not seen before are encoded."""
         new = [text for text in dict.fromkeys(texts) if text not in self._texts]
         if new:
-            self._texts.update(zip(new, self.encoder.encode_texts(new), strict=True))
+            self._texts.update(zip(new, finite(self.encoder.encode_texts(new), self.encoder), strict=True))
         return np.stack([self._texts[text] for text in texts])
+
+
+def finite(embeds: NDArray, encoder: SupportsEncoding) -> NDArray:
+    """The embeddings, once none is NaN or infinite: encoders that come as objects look after themselves or not.
+
+    Raises:
+        DataError: A number is not finite.
+    """
+    bad = ~np.isfinite(embeds).all(axis=1)
+    if bad.any():
+        name = getattr(encoder, "name", "") or type(encoder).__name__
+        raise DataError(f"`model` {name} gives NaN or infinite embeddings for {int(bad.sum())} of {len(bad)} items.")
+    return embeds
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from phenolip.eval.tasks.metric_names import is_metric
 from phenolip.exceptions import ConfigurationError
 from phenolip.plain_yaml import read_yaml
 
@@ -135,4 +136,8 @@ def _check(settings: Any, path: Path) -> Task:
             raise ConfigurationError(
                 f"{path.name}: `needs_data` must be false for knowledge alone, and true for the others."
             )
+    primary, evaluators = settings["primary_metric"], settings["evaluators"]
+    if not isinstance(primary, str) or not is_metric(primary, evaluators):
+        named = ", ".join(evaluators) or "an evaluator"
+        raise ConfigurationError(f"{path.name}: `primary_metric` must be a metric of {named}, got {primary!r}.")
     return Task(**settings, path=path)
