@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument(
         "--fraction", type=float, default=1.0, help="share of the training images: the probe's first draw (default: 1)"
     )
+    parser.add_argument("--batch_size", type=int, default=64, help="images of a step (default: 64)")
     parser.add_argument("--learning_rate", type=float, default=1e-3, help="peak (default: 0.001)")
     args = parser.parse_args()
     (evaluator,) = load_task(args.task).evaluators.values()
@@ -48,7 +49,10 @@ def main() -> None:
         drawn = nested_subsets(splits.train.labels, fractions, exclusive=splits.train.exclusive, seed=0)
         splits = replace(splits, train=splits.train.select(drawn[fractions.index(args.fraction)]))
     settings = SupervisedSettings(
-        image_size=args.image_size, num_epochs=args.num_epochs, learning_rate=args.learning_rate
+        image_size=args.image_size,
+        num_epochs=args.num_epochs,
+        batch_size=args.batch_size,
+        learning_rate=args.learning_rate,
     )
     results = {
         "task": args.task,
