@@ -28,6 +28,11 @@ def build_accelerator(run: RunArguments) -> Accelerator:
     for name in run.report_to:
         if name not in known:
             raise ConfigurationError(f"Unknown tracker '{name}' in `report_to`.{near_matches(name, known)}")
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
+        raise ConfigurationError(
+            "`--use_deepspeed` must be left out, since DeepSpeed steps inside each backward pass: "
+            "train/launch/fsdp2.yaml shards as much."
+        )
     precision = native_precision(run.mixed_precision, on_cpu=on_cpu)
     in_shards = os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
     plugin = sharding_plugin(precision) if in_shards else None

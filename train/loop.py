@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.checkpointing import load_accelerator_state, save_accelerator_state
-from accelerate.utils import DistributedType, broadcast_object_list, gather_object
+from accelerate.utils import broadcast_object_list, gather_object
 from torch import nn
 from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader
@@ -99,7 +99,7 @@ class TrainingLoop:
         if run.max_skipped_steps and accelerator.mixed_precision == "fp16":
             raise ConfigurationError("`max_skipped_steps` must be 0 in fp16, whose scaler skips such steps by itself.")
         if run.micro_batch_size:
-            _check_cached(objective, accelerator)
+            _check_cached(objective)
             objective = CachedObjective(objective)
         self.trained = objective
         if accelerator.is_fsdp2:
@@ -431,12 +431,10 @@ def _step_of(line: str) -> int | None:
         return None
 
 
-def _check_cached(objective: nn.Module, accelerator: Accelerator) -> None:
+def _check_cached(objective: nn.Module) -> None:
     name = type(objective).__name__
     if not hasattr(objective, "encode"):
         raise ConfigurationError(f"`micro_batch_size` must be 0 where the loss is no loss of embeddings, got {name}.")
-    if accelerator.distributed_type == DistributedType.DEEPSPEED:
-        raise ConfigurationError("`micro_batch_size` must be 0 under DeepSpeed, which steps at each backward pass.")
 
 
 def _scalars(settings: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import PartialState
-from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin, convert_outputs_to_fp32
+from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin, convert_outputs_to_fp32, str_to_bool
 from torch import nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -40,6 +40,8 @@ def sharding_plugin(precision: str) -> FullyShardedDataParallelPlugin:
         raise ConfigurationError(f"`fsdp_auto_wrap_policy` must be {' or '.join(WRAP_POLICIES)}, got {policy!r}.")
     if plugin.cpu_ram_efficient_loading:
         raise ConfigurationError("`fsdp_cpu_ram_efficient_loading` must be false: every process reads the weights.")
+    if str_to_bool(os.environ.get("FSDP_OFFLOAD_PARAMS", "false")):
+        raise ConfigurationError("`fsdp_offload_params` must be false: temperatures stay on the device.")
     if plugin.activation_checkpointing:
         raise ConfigurationError("`fsdp_activation_checkpointing` must be false; set `gradient_checkpointing: true`.")
     if precision == "fp16":
@@ -73,7 +75,10 @@ def shardable(objective: nn.Module, accelerator: Accelerator) -> nn.Module:
     if any(module._compiled_call_impl is not None for module in objective.modules()):
         raise ConfigurationError("`torch_compile` must be no under FSDP2.")
     objective.to(accelerator.device)
-    memo = {id(weight): nn.Parameter(weight.data, weight.requires_grad) for weight in objective.parameters()}
+    memo = {
+        id(weight): nn.Parameter(weight.data.contiguous(), weight.requires_grad)  # FSDP2 takes no channels_last
+        for weight in objective.parameters()
+    }
     copied = copy.deepcopy(objective, memo)
     for weight in objective.parameters():
         weight.data = weight.data.new_empty(0)
@@ -147,7 +152,7 @@ class WholeState:
         self.held, self.keeps = held, keeps
 
     def state_dict(self) -> dict[str, Any]:
-        """Of whole tensors, on the CPU where they were in shards."""
+        """Of whole tensors, on the CPU where they were in shards; a module's are contiguous, as safetensors wants."""
         return _mapped(self.held.state_dict(), self._gathered)
 
     def load_state_dict(self, state: dict[str, Any], **kwargs: Any) -> Any:
@@ -160,8 +165,7 @@ class WholeState:
             weights = [weight for group in self.held.param_groups for weight in group["params"]]
             of_weights = {
                 place: {
-                    name: _like(value, weights[place]) if value.shape == weights[place].shape else value
-                    for name, value in entries.items()
+                    name: _like(value, weights[place]) if name != "step" else value for name, value in entries.items()
                 }
                 for place, entries in state["state"].items()
             }
@@ -170,9 +174,10 @@ class WholeState:
 
     def _gathered(self, tensor: torch.Tensor) -> torch.Tensor:
         if not isinstance(tensor, DTensor):
-            return tensor
+            return tensor.contiguous() if isinstance(self.held, nn.Module) else tensor
         gathered = tensor.full_tensor()
-        return gathered.cpu() if self.keeps else gathered.new_empty(0)
+        # A gathered tensor may lie in a longer storage, which safetensors refuses.
+        return gathered.to("cpu", copy=True) if self.keeps else gathered.new_empty(0)
 
 
 def _mapped(state: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
@@ -185,7 +190,12 @@ def _mapped(state: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
 
 
 def _like(tensor: torch.Tensor, example: torch.Tensor | None) -> torch.Tensor:
-    """This process's shard of a whole tensor, where the example is in shards."""
-    if not isinstance(example, DTensor):
+    """The tensor laid out in memory as the example, or this process's shard of it where the example is in shards.
+
+    A fused optimiser reads a weight and its moments in the order in which they lie.
+    """
+    if example is None or tensor.shape != example.shape:
         return tensor
+    if not isinstance(example, DTensor):
+        return torch.empty_like(example).copy_(tensor)
     return distribute_tensor(tensor.to(example.device), example.device_mesh, example.placements)
