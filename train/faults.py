@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from phenolip.exceptions import ConfigurationError, DataError
 
 PREEMPTED_EXIT_CODE = 75
+_LOST_PEER_TEXTS = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")  # as gloo puts it
 
 
 class Preempted(SystemExit):
@@ -44,14 +45,14 @@ def on_terminate(act: Callable[[], object]) -> Iterator[None]:
 
 @contextmanager
 def explained(step: Callable[[], int], micro_batch_size: int) -> Iterator[None]:
-    """Says what to do where memory runs out in a batch, or a worker that reads the data is lost.
+    """Says what to do where memory runs out in a batch, or a worker that reads the data or another process is lost.
 
     Args:
         step: Steps that were taken.
         micro_batch_size: Of the run; 0 where batches are encoded at once.
 
     Raises:
-        DataError: In the place of either.
+        DataError: In the place of each.
     """
     try:
         yield
@@ -61,6 +62,11 @@ def explained(step: Callable[[], int], micro_batch_size: int) -> Iterator[None]:
             raise DataError(
                 f"A process that reads the data was lost after step {step()} (killed, or out of memory): give "
                 "`--resume true` to go on, with fewer `num_workers` if it happens again."
+            ) from error
+        if any(sign in text for sign in _LOST_PEER_TEXTS):
+            raise DataError(
+                f"Another process of the run was lost after step {step()}, and what it wrote says why: give "
+                "`--resume true` to go on."
             ) from error
         if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in text:
             less = "set `micro_batch_size`"
