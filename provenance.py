@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -54,8 +55,8 @@ def hardware() -> dict[str, Any]:
     return {"cpu": cpu or platform.processor(), "num_cores": os.cpu_count(), "accelerators": devices}
 
 
-def content_hash(parts: list[str]) -> str:
-    """sha256 of a list of strings, order included, first 16 hexadecimal digits."""
+def content_hash(parts: Iterable[str]) -> str:
+    """sha256 of strings, order included, first 16 hexadecimal digits."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part.encode("utf-8", "surrogatepass"))

@@ -1,5 +1,6 @@
 """From settings to the pairs that Stage 2 learns: rows, samples, their order and their targets."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -38,7 +39,11 @@ def load_rows(data: DataArguments, ontology: PhenotypeOntology, output_dir: Path
 
 def build_targets(rows: Dataset, ontology: PhenotypeOntology, loss: LossArguments) -> PhenotypeTargets:
     """Which phenotypes each row shows, as `targets` has it."""
-    hpo_ids = list(rows["hpo_ids"])
+    return targets_of(list(rows["hpo_ids"]), ontology, loss)
+
+
+def targets_of(hpo_ids: Sequence[Sequence[str]], ontology: PhenotypeOntology, loss: LossArguments) -> PhenotypeTargets:
+    """The same of rows that are given by their labels."""
     if loss.targets == "closure":
         return ClosureTargets(hpo_ids, ontology, min_information=loss.closure_information)
     if loss.targets == "lin":

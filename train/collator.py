@@ -64,7 +64,7 @@ class PairCollator:
 
     def __call__(self, samples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         epochs = [sample["epoch"] for sample in samples] if "epoch" in samples[0] else None
-        return {**_images(samples), **self.without_images([sample["row"] for sample in samples], epochs)}
+        return {**stack_images(samples), **self.without_images([sample["row"] for sample in samples], epochs)}
 
     def without_images(self, rows: list[int], epochs: list[int] | None = None) -> dict[str, torch.Tensor]:
         """All entries of some rows but their images; without `epochs` the texts of findings are whole."""
@@ -80,7 +80,8 @@ class PairCollator:
         return batch
 
 
-def _images(samples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+def stack_images(samples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    """Images of samples, or their stored features, as one tensor: pixels (n, 3, S, S) or image_pooled (n, D)."""
     if "image_pooled" in samples[0]:
         return {"image_pooled": torch.from_numpy(np.stack([sample["image_pooled"] for sample in samples]))}
     return {"pixels": torch.from_numpy(np.stack([sample["image"] for sample in samples])).permute(0, 3, 1, 2)}

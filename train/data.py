@@ -5,7 +5,7 @@ any number of workers or processes sees the same samples.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from phenolip.exceptions import ConfigurationError, DataError
-from phenolip.images import decode_image
+from phenolip.images import ImageSource, decode_image
 from phenolip.train.row_orders import RowOrder, ShuffledOrder
 
 Key = tuple[int, int]  # epoch, row
@@ -75,6 +75,10 @@ class EpochPlan:
             self._cached_order, self._cached_epoch = self.order(epoch), epoch
         return self._cached_order
 
+    def sampler(self, first_batch: int, num_batches: int, micro_batch_size: int) -> Iterable[list]:
+        """What a `loader` looks up in its samples, batch by batch."""
+        return _Batches(self, first_batch, num_batches, micro_batch_size)
+
     def loader(
         self,
         samples: Sequence,
@@ -92,7 +96,7 @@ class EpochPlan:
         """
         return DataLoader(
             samples,
-            batch_sampler=_Batches(self, first_batch, num_batches, micro_batch_size),
+            batch_sampler=self.sampler(first_batch, num_batches, micro_batch_size),
             collate_fn=collate,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
@@ -159,13 +163,17 @@ class ImageTextPairs:
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
         epoch, row = key
+        return self.sample(epoch, row, self.rows[row]["image"])
+
+    def sample(self, epoch: int, row: int, image: ImageSource) -> dict[str, Any]:
+        """The image of a row as the epoch varies it, with both numbers."""
         rng = np.random.default_rng([self.seed, epoch, row])
         image_size = self.first_image_size if epoch < self.num_first_epochs else self.image_size
         enough_px = math.ceil(image_size / self._smallest_share) if self.reduced_decoding else None
-        image = decode_image(self.rows[row]["image"], enough_px=enough_px)
+        picture = decode_image(image, enough_px=enough_px)
         if self.grayscale:
-            image = image.convert("L").convert("RGB")
-        return {"row": row, "epoch": epoch, "image": self.augment(image, rng, image_size)}
+            picture = picture.convert("L").convert("RGB")
+        return {"row": row, "epoch": epoch, "image": self.augment(picture, rng, image_size)}
 
     @property
     def _smallest_share(self) -> float:
@@ -181,8 +189,10 @@ class ImageTextPairs:
         left, top = rng.uniform(0, 1 - share_x) * width, rng.uniform(0, 1 - share_y) * height
         box = (left, top, left + share_x * width, top + share_y * height)
         resized = image.resize((image_size, image_size), Image.Resampling.BICUBIC, box=box)
-        pixels = np.asarray(resized, dtype=np.float32)
-        if self.color_jitter:
-            brightness, contrast = 1 + rng.uniform(-self.color_jitter, self.color_jitter, size=2)
-            pixels = (pixels - pixels.mean()) * contrast + pixels.mean() * brightness
-        return pixels.clip(0, 255).astype(np.uint8)
+        pixels = np.asarray(resized)
+        if not self.color_jitter:
+            return pixels
+        brightness, contrast = 1 + rng.uniform(-self.color_jitter, self.color_jitter, size=2)
+        mean = pixels.mean()
+        levels = (np.arange(256) - mean) * contrast + mean * brightness  # of 256 values, not of every pixel
+        return np.take(levels.clip(0, 255).astype(np.uint8), pixels)

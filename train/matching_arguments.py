@@ -6,6 +6,7 @@ from typing import Any, Literal
 from phenolip.train.arguments import require, setting
 from phenolip.train.loop import LATER_FIXED_SETTINGS
 from phenolip.train.losses.tiled_contrastive import TILED_FROM
+from phenolip.train.streaming import SHUFFLE_BUFFER
 
 
 @dataclass
@@ -110,6 +111,8 @@ LATER_SETTINGS = {
     **{entry.name: entry.default for entry in fields(MatchingArguments)},
     "grayscale": False,
     "reduced_decoding": False,
+    "streaming": False,
+    "shuffle_buffer": SHUFFLE_BUFFER,
     "patch_dropout": 0.0,
     "torch_compile": "no",
     "init_from": None,

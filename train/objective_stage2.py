@@ -50,6 +50,8 @@ class ImageTextObjective(nn.Module):
         local: Words of captions against regions of images; None leaves it out.
         sigmoid: L_m of captions is SigLIP's, pair by pair, instead of InfoNCE.
         tiled_from: Rows from which on L_m of captions and the distillation `contrastive` are computed tile by tile.
+        teacher: Frozen PhenoLIPTextModel that reads the captions here, where a batch holds its tokens instead of
+            knowledge_embeds; it is no part of this module, and no checkpoint holds it.
     """
 
     row_entries = ROW_ENTRIES
@@ -75,8 +77,10 @@ class ImageTextObjective(nn.Module):
         local: LocalMatching | None = None,
         sigmoid: bool = False,
         tiled_from: int = TILED_FROM,
+        teacher: nn.Module | None = None,
     ) -> None:
         super().__init__()
+        self._teacher = (teacher,)  # hidden from `parameters`
         self.model, self.chunk_size, self.local = model, chunk_size, local
         self.knowledge_weight, self.name_weight = knowledge_weight, name_weight
         self.caption_target_weight, self.contrastive_weight = caption_target_weight, contrastive_weight
@@ -120,13 +124,13 @@ class ImageTextObjective(nn.Module):
         """Embeddings of this process's rows, none of which depends on another row.
 
         Shapes: image_embeds (n, D), text_embeds (n, D) of captions or (n, K, D) of findings, zeros in empty slots;
-        with `local` what it returns.
+        with `local` what it returns; where the teacher reads along also knowledge_embeds (n, T).
         """
         if self.local is not None:
             tokens = (batch["caption_input_ids"], batch["caption_attention_mask"])
-            return self.local.encode(self.model, self._pixel_values(batch), *tokens)
+            return {**self.local.encode(self.model, self._pixel_values(batch), *tokens), **self._knowledge(batch)}
         of_texts = partial(self._text_embeds, kind="caption") if self.findings is None else self._slot_embeds
-        return {"image_embeds": self._image_embeds(batch), "text_embeds": of_texts(batch)}
+        return {"image_embeds": self._image_embeds(batch), "text_embeds": of_texts(batch), **self._knowledge(batch)}
 
     def losses(self, embeds: dict[str, torch.Tensor], batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """What `forward` returns, from embeddings and the entries `row_entries` of all rows of this process.
@@ -136,10 +140,20 @@ class ImageTextObjective(nn.Module):
         embeds = {name: gather_rows(tensor) for name, tensor in embeds.items()}
         name_embeds = self._text_embeds(batch, "name") if self.needs_names else None
         whole = {name: gather_rows(batch[name]) for name in self.row_entries if name in batch}
+        if "knowledge_embeds" in embeds:
+            whole["knowledge_embeds"] = embeds.pop("knowledge_embeds").detach()
         if "knowledge_names" in batch:
             whole["knowledge_names"] = batch["knowledge_names"]
         with torch.autocast(embeds["image_embeds"].device.type, enabled=False):  # similarities in float32
             return self._losses(**embeds, name_embeds=name_embeds, batch=whole)
+
+    @torch.no_grad()
+    def _knowledge(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        (teacher,) = self._teacher
+        if teacher is None:
+            return {}
+        tokens = (batch["teacher_input_ids"], batch["teacher_attention_mask"])
+        return {"knowledge_embeds": teacher(*tokens, chunk_size=self.chunk_size).text_embeds.float()}
 
     def _image_embeds(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         if "image_pooled" in batch:

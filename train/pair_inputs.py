@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,13 +30,15 @@ class PairInputs:
         knowledge_fingerprint: Hash of the teacher's weights; empty without one.
         target_embeds: (U, T) of the distinct texts by the model that compares them; None where none does.
         target_fingerprint: Hash of that model's weights; empty likewise.
+        teacher: Reads the captions of a stream in each step; None where its embeddings are in the batch.
     """
 
-    collate: PairCollator
+    collate: Callable[[list[dict[str, Any]]], dict[str, torch.Tensor]]
     knowledge_dim: int
     knowledge_fingerprint: str
     target_embeds: np.ndarray | None = None
     target_fingerprint: str = ""
+    teacher: torch.nn.Module | None = None
 
 
 def build_pair_inputs(
@@ -85,7 +88,7 @@ def build_pair_inputs(
     knowledge_dim, fingerprint, target_fingerprint = 0, "", ""
     if teacher_path is not None:
         teacher, teacher_tokenize = load_teacher(teacher_path, max_length)
-        store = _store(cache_dir, teacher.to(device), teacher_tokenize, "text_embeds", "teacher")
+        store = feature_store(cache_dir, teacher.to(device), teacher_tokenize, "text_embeds", "teacher")
         if teacher_captions:
             features["knowledge_embeds"] = store.features(texts)
         if teacher_names:
@@ -94,11 +97,11 @@ def build_pair_inputs(
         fingerprint = module_fingerprint(teacher)
     if target_path is not None:
         judge, judge_tokenize = load_text_model(target_path, max_length)
-        store = _store(cache_dir, judge.to(device), judge_tokenize, "text_embeds", "texts for targets")
+        store = feature_store(cache_dir, judge.to(device), judge_tokenize, "text_embeds", "texts for targets")
         features["target_embeds"] = store.features(texts)
         target_fingerprint = module_fingerprint(judge)
     if freeze_text:
-        store = _store(cache_dir, model.text_model, tokenize, "pooler_output", "frozen text tower")
+        store = feature_store(cache_dir, model.text_model, tokenize, "pooler_output", "frozen text tower")
         features["caption_pooled" if findings is None else "text_pooled"] = store.features(texts)
         if student_names:
             constants["name_pooled"] = torch.from_numpy(store.features(names))
@@ -119,9 +122,10 @@ def build_pair_inputs(
     return PairInputs(collate, knowledge_dim, fingerprint, features.get("target_embeds"), target_fingerprint)
 
 
-def _store(
+def feature_store(
     cache_dir: Path, encoder: torch.nn.Module, tokenize: TextTokenizer, field: str, description: str
 ) -> TextFeatureStore:
+    """Features of a frozen encoder, under a hash of its weights."""
     # The projection of a student changes with training; its pooled features depend on the tower alone.
     weights = encoder if field == "text_embeds" else encoder.tower
     folder = cache_dir / f"{field}-{module_fingerprint(weights)}-{tokenize.max_length}"

@@ -27,6 +27,13 @@ from phenolip.train.arguments import RunArguments, parse, require
 from phenolip.train.build_matching import build_similarity, build_text_matching, build_weighted_matching
 from phenolip.train.build_model import build_adapters, build_model
 from phenolip.train.build_pairs import build_order, build_samples, build_targets, load_rows
+from phenolip.train.build_stream import (
+    build_inputs_of_stream,
+    build_stream_samples,
+    check_streaming,
+    open_stream,
+    stream_labels,
+)
 from phenolip.train.compiled_towers import compile_towers
 from phenolip.train.data import EpochPlan
 from phenolip.train.distillation import CAPTION_FORMS, NAME_FORMS
@@ -40,8 +47,10 @@ from phenolip.train.objective_stage2 import ImageTextObjective
 from phenolip.train.pair_inputs import PairInputs, build_pair_inputs
 from phenolip.train.saved_model import saved_image_size
 from phenolip.train.stage2_arguments import DataArguments, LossArguments, ModelArguments
+from phenolip.train.streaming import StreamPlan
 from phenolip.train.target_histogram import target_histogram
 from phenolip.train.targets.caption_fit import CaptionFit
+from phenolip.train.targets.phenotype_targets import distinct_labels
 from phenolip.train.training_index import write_training_index
 
 if TYPE_CHECKING:
@@ -50,6 +59,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NUM_HISTOGRAM_BATCHES = 20
+INDEXED_TOGETHER = 4096  # rows of a stream
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -63,8 +73,13 @@ def main(argv: list[str] | None = None) -> None:
     output_dir = Path(run.output_dir)
     ontology = load_ontology(data_args.hpo)
     with accelerator.main_process_first():
-        rows = load_rows(data_args, ontology, output_dir)
-    if loss_args.needs_targets and not any(rows["hpo_ids"]):
+        if data_args.streaming:
+            rows = open_stream(data_args)
+            labels = stream_labels(rows, ontology) if loss_args.needs_targets else []
+        else:
+            rows = load_rows(data_args, ontology, output_dir)
+            labels = distinct_labels(rows["hpo_ids"])
+    if loss_args.needs_targets and not labels:
         raise ConfigurationError(
             f"No row of {data_args.data} has an HPO id; set `name_weight: 0`, `caption_target_weight: 0` and a "
             f"`distillation` without {', '.join(sorted(NAME_FORMS))}."
@@ -74,34 +89,41 @@ def main(argv: list[str] | None = None) -> None:
     book = load_book(ontology, loss_args) if loss_args.text_unit == "entity" else None
     cache_dir = Path(data_args.feature_cache or output_dir / "features")
     with accelerator.main_process_first():
-        findings, inputs = _build_inputs(
-            model, processor, rows, ontology, book, model_args, loss_args, seed=run.seed, cache_dir=cache_dir
-        )
-        samples = build_samples(rows, model, processor, model_args, data_args, run.seed, accelerator, cache_dir)
+        if data_args.streaming:
+            findings = None
+            inputs = build_inputs_of_stream(model, processor, labels, ontology, loss_args, cache_dir)
+            samples = build_stream_samples(rows, model_args, data_args, run.seed)
+        else:
+            findings, inputs = _build_inputs(
+                model, processor, rows, ontology, book, model_args, loss_args, seed=run.seed, cache_dir=cache_dir
+            )
+            samples = build_samples(rows, model, processor, model_args, data_args, run.seed, accelerator, cache_dir)
     if model_args.torch_compile != "no":  # once what is frozen has been encoded
         compile_towers(model, model_args.torch_compile)
     objective = _build_objective(
         model, processor, inputs, loss_args, model_args.chunk_size, findings=findings, ontology=ontology
     )
-    plan = EpochPlan(
-        len(rows),
-        run.batch_size,
-        seed=run.seed,
-        rank=accelerator.process_index,
-        world_size=accelerator.num_processes,
-        order=build_order(rows, ontology, data_args, run),
-    )
+    share = {"rank": accelerator.process_index, "world_size": accelerator.num_processes}
+    if data_args.streaming:
+        plan = StreamPlan(rows, run.batch_size, buffer=data_args.shuffle_buffer, seed=run.seed, **share)
+        revision = row_order = rows.revision
+    else:
+        order = build_order(rows, ontology, data_args, run)
+        plan = EpochPlan(len(rows), run.batch_size, seed=run.seed, order=order, **share)
+        revision = data_revision(rows)
+        row_order = content_hash([*rows["sha256"], *rows["caption"]])  # the plan of an epoch counts rows
     if accelerator.is_main_process and (findings is not None or loss_args.matching_weight):
         _write_target_histogram(objective, inputs, plan, output_dir, accelerator.device)
     settings = {**asdict(model_args), **asdict(data_args), **asdict(loss_args)}
-    data = {"name": data_args.data, "revision": data_revision(rows), "num_rows": len(rows)}
-    identity = _identity(settings, data["revision"], rows, inputs, book, plan, run.seed)
+    data = {"name": data_args.data, "revision": revision, "num_rows": len(rows)}
+    identity = _identity(settings, revision, row_order, inputs, book, plan, run.seed)
     loop = TrainingLoop(objective, samples, inputs.collate, plan, run, accelerator, identity)
     trained = loop.fit().model
     if accelerator.is_main_process:
         _save_model(trained, adapted, processor, output_dir)
         write_run_record(output_dir, "stage2", {**settings, **asdict(run)}, ontology, data, num_steps=loop.num_steps)
-        write_training_index(output_dir, rows, ontology, model_args.init_from)
+        parts = rows.tables(INDEXED_TOGETHER) if data_args.streaming else [rows]
+        write_training_index(output_dir, parts, ontology, model_args.init_from)
         if book is not None:
             write_knowledge(book, output_dir)
         write_card(output_dir)
@@ -109,6 +131,8 @@ def main(argv: list[str] | None = None) -> None:
 
 def _check_together(model: ModelArguments, data: DataArguments, loss: LossArguments, run: RunArguments) -> None:
     """Settings that others would make void."""
+    if data.streaming:
+        check_streaming(model, data, loss)
     size = data.first_image_size
     require(not (run.max_minutes and size), "max_minutes", "0 where `first_image_size` is given", run.max_minutes)
     require(not (model.cached_views and size), "first_image_size", "left out where `cached_views` is given", size)
@@ -206,6 +230,7 @@ def _build_objective(
         local=_build_local(model, processor, loss) if loss.local_weight else None,
         sigmoid=loss.contrastive == "sigmoid",
         tiled_from=loss.tiled_from,
+        teacher=inputs.teacher,
     )
 
 
@@ -237,7 +262,7 @@ def _write_target_histogram(
 def _identity(
     settings: dict[str, Any],
     revision: str,
-    rows: Dataset,
+    row_order: str,
     inputs: PairInputs,
     book: KnowledgeBook | None,
     plan: EpochPlan,
@@ -248,7 +273,7 @@ def _identity(
     return {
         "settings": without_later_defaults(named),
         "data_revision": revision,
-        "row_order": content_hash([*rows["sha256"], *rows["caption"]]),  # the plan of an epoch counts rows
+        "row_order": row_order,
         "knowledge_fingerprint": inputs.knowledge_fingerprint,
         "batch_size": plan.batch_size,
         "seed": seed,

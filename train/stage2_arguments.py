@@ -8,6 +8,7 @@ from phenolip.train.arguments import require, setting
 from phenolip.train.distillation import CAPTION_FORMS, FORMS, NAME_FORMS
 from phenolip.train.losses.tiled_contrastive import TILED_FROM
 from phenolip.train.matching_arguments import MatchingArguments
+from phenolip.train.streaming import SHUFFLE_BUFFER
 
 TEXT_FORMS = frozenset({"contrastive", "cosine"})  # of those that look at captions, the ones that findings can replace
 
@@ -135,6 +136,15 @@ class DataArguments:
     reduced_decoding: bool = setting(
         False, help="Decode large JPEG files at 1/2, 1/4 or 1/8 of their size where a crop needs no more: faster."
     )
+    streaming: bool = setting(
+        False,
+        help="Read Parquet shards of `phenolip prepare split`, in a folder or on the Hub, row group by row group "
+        "instead of as a table: nothing is checked, stored or sorted beforehand.",
+    )
+    shuffle_buffer: int = setting(
+        SHUFFLE_BUFFER,
+        help="Rows of a stream that are shuffled together; memory holds up to twice as many, over all processes.",
+    )
     first_image_size: int | None = setting(
         None, help="Smaller side in pixels of the first epochs, which take less time."
     )
@@ -152,6 +162,7 @@ class DataArguments:
         require(0 <= self.max_bad_fraction <= 1, "max_bad_fraction", "between 0 and 1", self.max_bad_fraction)
         require(0 < self.min_crop_area <= 1, "min_crop_area", "above 0 and at most 1", self.min_crop_area)
         require(0 <= self.color_jitter < 1, "color_jitter", "at least 0 and below 1", self.color_jitter)
+        require(self.shuffle_buffer >= 1, "shuffle_buffer", "1 or above", self.shuffle_buffer)
         require(self.rows_per_phenotype >= 1, "rows_per_phenotype", "1 or above", self.rows_per_phenotype)
         require(self.siblings_per_group >= 2, "siblings_per_group", "2 or above", self.siblings_per_group)
         size = self.first_image_size

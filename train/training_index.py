@@ -1,5 +1,6 @@
 """What a model was trained on, without captions to read: training_index.parquet and phenotypes.json."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,11 +12,13 @@ from phenolip.near_copies import caption_hash
 from phenolip.ontology.graph import PhenotypeOntology
 from phenolip.ontology.name_search import NameSearch
 from phenolip.provenance import write_json
-from phenolip.train.saved_model import with_earlier_rows
+from phenolip.train.saved_model import TRAINING_INDEX, with_earlier_rows
 from phenolip.train.targets.phenotype_targets import distinct_labels
 
 
-def write_training_index(output_dir: Path, rows: Dataset, ontology: PhenotypeOntology, init_from: str | None) -> None:
+def write_training_index(
+    output_dir: Path, parts: Iterable[Dataset], ontology: PhenotypeOntology, init_from: str | None
+) -> None:
     """Writes both files beside a model.
 
     By the index an evaluation notices images and phenotypes that the model was trained on, and how often each was;
@@ -23,15 +26,24 @@ def write_training_index(output_dir: Path, rows: Dataset, ontology: PhenotypeOnt
 
     Args:
         output_dir: The model's folder.
-        rows: Training pairs, as `load_pairs` gives them.
+        parts: Training pairs, as `load_pairs` gives them, in one table or several.
         ontology: Release of the ids.
         init_from: Folder of the model that this one began as, whose rows come along in the index; its phenotypes stay
             out of the candidates.
     """
     search = NameSearch(ontology)
+    index = pa.concat_tables([_index(rows, search) for rows in parts])
+    labels = distinct_labels(index["hpo_ids"].to_pylist())
+    pq.write_table(with_earlier_rows(index, init_from), output_dir / TRAINING_INDEX)
+    write_json(
+        output_dir / "phenotypes.json", [{"hpo_id": hpo_id, "name": ontology[hpo_id].name} for hpo_id in labels]
+    )
+
+
+def _index(rows: Dataset, search: NameSearch) -> pa.Table:
     ids = [{finding["hpo_id"] for finding in findings if finding["hpo_id"]} for findings in rows["findings"]]
     mentioned = [sorted(own.union(search.find(text))) for own, text in zip(ids, rows["caption"], strict=True)]
-    index = pa.table(
+    return pa.table(
         {
             "sha256": list(rows["sha256"]),
             "row_id": list(map(str, rows["row_id"])),
@@ -42,7 +54,3 @@ def write_training_index(output_dir: Path, rows: Dataset, ontology: PhenotypeOnt
             "phash": pa.array(perceptual_hashes(rows), pa.uint64()),
         }
     )
-    index = with_earlier_rows(index, init_from)
-    pq.write_table(index, output_dir / "training_index.parquet")
-    phenotypes = [{"hpo_id": hpo_id, "name": ontology[hpo_id].name} for hpo_id in distinct_labels(rows["hpo_ids"])]
-    write_json(output_dir / "phenotypes.json", phenotypes)

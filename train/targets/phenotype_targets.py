@@ -31,10 +31,10 @@ class PhenotypeTargets:
         label_valid: np.ndarray | None = None,
     ) -> None:
         self.candidate_ids = list(candidate_ids)
-        column = {hpo_id: place for place, hpo_id in enumerate(self.candidate_ids)}
-        place = {hpo_id: number for number, hpo_id in enumerate(distinct_labels(hpo_ids))}
-        self._columns = [np.array([column[hpo_id] for hpo_id in row], dtype=np.int64) for row in hpo_ids]
-        self._labels = [np.array([place[hpo_id] for hpo_id in row], dtype=np.int64) for row in hpo_ids]
+        self._column = {hpo_id: place for place, hpo_id in enumerate(self.candidate_ids)}
+        self._place = {hpo_id: number for number, hpo_id in enumerate(distinct_labels(hpo_ids))}
+        self._columns = [_numbers(self._column, row) for row in hpo_ids]
+        self._labels = [_numbers(self._place, row) for row in hpo_ids]
         self.label_values = np.asarray(label_values, dtype=np.float32)
         self.label_valid = np.ones(self.label_values.shape, bool) if label_valid is None else label_valid
         self.is_hard = bool(self.label_valid.all() and (self.label_values.sum(axis=1) == 1).all())
@@ -45,18 +45,30 @@ class PhenotypeTargets:
         Shapes (n rows, C candidates): labels (n, C) bool, the rows' own phenotypes; unless `is_hard`, also
         label_values (n, C) float32 in [0, 1] and label_valid (n, C) bool.
         """
-        labels = torch.zeros(len(rows), len(self.candidate_ids), dtype=torch.bool)
-        for place, row in enumerate(rows):
-            labels[place, self._columns[row]] = True
+        return self._entries([self._columns[row] for row in rows], [self._labels[row] for row in rows])
+
+    def of_labels(self, hpo_ids: Sequence[Sequence[str]]) -> dict[str, torch.Tensor]:
+        """The same of rows that are given by their labels, all of which occur in the data."""
+        columns = [_numbers(self._column, row) for row in hpo_ids]
+        return self._entries(columns, [_numbers(self._place, row) for row in hpo_ids])
+
+    def _entries(self, columns: Sequence[np.ndarray], numbers: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
+        labels = torch.zeros(len(columns), len(self.candidate_ids), dtype=torch.bool)
+        for place, own in enumerate(columns):
+            labels[place, own] = True
         if self.is_hard:
             return {"labels": labels}
         values = np.zeros(labels.shape, dtype=np.float32)
         valid = np.ones(labels.shape, dtype=bool)
-        for place, row in enumerate(rows):
-            if len(self._labels[row]):
-                values[place] = self.label_values[self._labels[row]].max(axis=0)
-                valid[place] = self.label_valid[self._labels[row]].all(axis=0) | (values[place] > 0)
+        for place, own in enumerate(numbers):
+            if len(own):
+                values[place] = self.label_values[own].max(axis=0)
+                valid[place] = self.label_valid[own].all(axis=0) | (values[place] > 0)
         return {"labels": labels, "label_values": torch.from_numpy(values), "label_valid": torch.from_numpy(valid)}
+
+
+def _numbers(numbers: dict[str, int], hpo_ids: Sequence[str]) -> np.ndarray:
+    return np.array([numbers[hpo_id] for hpo_id in hpo_ids], dtype=np.int64)
 
 
 def distinct_labels(hpo_ids: Sequence[Sequence[str]]) -> list[str]:
