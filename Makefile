@@ -43,11 +43,13 @@ mini: $(VENV)/installed  ## The strongest model that two cores train in an hour;
 ablation: $(VENV)/installed  ## What each part is worth: every variant with 3 seeds, resumable; DATA=folder of pairs.
 	$(BIN)/python -m phenolip.cli ablation --data "$(or $(DATA),$(error DATA=folder of image-caption pairs is needed))" $(ARGS)
 
-bench: $(VENV)/installed $(OPEN_CLIP_VENV)/installed  ## Training steps against open_clip and a plain loop, losses, gradient caching; DATA=folder; LAYERS=1 for minutes.
+bench: $(VENV)/installed $(OPEN_CLIP_VENV)/installed  ## Training steps against open_clip and a plain loop, losses, gradient caching, search, reading; DATA=folder; LAYERS=1 for minutes.
 	$(BIN)/python benchmarks/training_step.py --data "$(or $(DATA),$(error DATA=folder of image-caption pairs is needed))" --layers $(or $(LAYERS),12) --output runs/bench/training_step.json
 	$(BIN)/python benchmarks/mini_step.py --data "$(DATA)" --output runs/bench/mini_step.json
 	$(BIN)/python benchmarks/loss.py --output runs/bench/loss.json
 	$(BIN)/python benchmarks/gradient_cache.py --data "$(DATA)" --output runs/bench/gradient_cache.json
+	$(BIN)/python benchmarks/search.py --rows $(or $(ROWS),200000) --steps 3 --sides ours numpy --output runs/bench/search.json
+	$(BIN)/python benchmarks/data_path.py --data "$(DATA)" --rows 40000 --minutes 5 --output runs/bench/data_path.json
 
 test: $(VENV)/installed  ## Set up and run the test suite.
 	$(BIN)/python -m pytest -n 2 --dist loadfile
