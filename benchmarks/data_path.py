@@ -1,6 +1,6 @@
 """Does the memory of Stage 2's data path grow with the rows it has served, and how fast does it serve them?
 
-    python benchmarks/data_path.py --data DIR --model DIR --output data_path.json
+    python benchmarks/data_path.py --data DIR --output data_path.json
     python benchmarks/data_path.py --data DIR --model DIR --streaming --output data_path_stream.json
 
 The pairs of --data stand for --rows rows: as a table by an index, and --streaming by naming the same Parquet files
@@ -31,6 +31,7 @@ from phenolip.train.data import EpochPlan, ImageTextPairs
 from phenolip.train.streaming import SHUFFLE_BUFFER, StreamedPairs, StreamPlan
 from phenolip.train.streaming_inputs import StreamCollator
 from phenolip.train.targets.identity import duplicate_groups
+from phenolip.train.towers import build_preset
 
 SETTLED_ROWS = 20_000  # after so many the memory should stay
 _EVERY = 2_000
@@ -54,7 +55,7 @@ def main() -> None:
     """Serves the rows and writes JSON."""
     parser = arguments(__doc__)
     parser.add_argument("--data", required=True, metavar="DIR", help="image-caption pairs")
-    parser.add_argument("--model", required=True, metavar="DIR", help="a Stage-2 model, for its tokenizer")
+    parser.add_argument("--model", metavar="DIR", help="a Stage-2 model, for its tokenizer (preset mini's)")
     parser.add_argument("--rows", type=int, default=524_000, metavar="N", help="rows served (524000)")
     parser.add_argument("--image_size", type=int, default=160, metavar="PX", help="side of a sample (160)")
     parser.add_argument("--batch_size", type=int, default=64, metavar="N", help="rows of a batch (64)")
@@ -139,7 +140,10 @@ def _variation(args: Any) -> dict[str, Any]:
 
 
 def _tokenize(args: Any) -> TextTokenizer:
-    processor = PhenoLIPProcessor.from_pretrained(args.model)
+    if args.model:
+        processor = PhenoLIPProcessor.from_pretrained(args.model)
+    else:
+        processor = build_preset("mini", random_init=True, image_size=args.image_size)[1]
     return TextTokenizer(processor.tokenizer, processor.tokenizer.model_max_length)
 
 
