@@ -1,11 +1,12 @@
 """Time of an epoch of Stage 2 against the size of the data: once, four and sixteen times the same pairs.
 
-    python benchmarks/cost_growth.py --data DIR --output FILE.json
+    python benchmarks/cost_growth.py --data DIR --output FILE.json [--streaming]
 
 Preset mini, whole image tower at 32 px, text tower frozen, batches of 32. The data is repeated rather than larger, so
 that an image costs the same to decode (it is made small beforehand); every epoch goes through `train/stage2.py` from
 the files on. Sizes take turns after one epoch that is not counted; medians of the rounds. Linear is a time of a row
-within 10 % of that of the smallest size.
+within 10 % of that of the smallest size. --streaming reads the pairs from Parquet files row group by row group, with
+one layer of the text tower trained, since a stream's texts are not stored.
 """
 
 import json
@@ -20,14 +21,19 @@ from PIL import Image
 from step_inputs import pick
 from worker import arguments, hardware, write
 
+from phenolip.datasets_scripts.load import load_pairs
+from phenolip.datasets_scripts.prepare import SPLIT_PAIRS
+from phenolip.datasets_scripts.tables import embedded_rows, write_parquet
 from phenolip.train import stage2
 from phenolip.train.loop import TrainingLoop
 
 SIZES, BAR, SIDE = (1, 4, 16), 0.1, 48
 SETTINGS = (
-    "--preset mini --image_size 32 --freeze_text true --freeze_batch_norm true --knowledge_weight 0 --name_weight 0 "
+    "--preset mini --image_size 32 --freeze_batch_norm true --knowledge_weight 0 --name_weight 0 "
     "--batch_size 32 --num_epochs 1 --save_steps 0 --mixed_precision no --overwrite true"
 )
+OF_TABLE = "--freeze_text true"
+OF_STREAM = "--streaming true --shuffle_buffer 1024 --text_layers 1"
 
 
 class TimedLoop(TrainingLoop):
@@ -59,11 +65,18 @@ def repeat(rows: list[dict[str, str]], times: int, folder: Path) -> Path:
     return folder
 
 
-def epoch(data: Path, output_dir: Path, threads: int) -> dict[str, float]:
+def shards(folder: Path) -> Path:
+    """The same rows as Parquet files."""
+    output = folder.with_name(f"{folder.name}_shards")
+    write_parquet(embedded_rows(load_pairs(folder)), output, "train", SPLIT_PAIRS)
+    return output
+
+
+def epoch(data: Path, output_dir: Path, threads: int, settings: str) -> dict[str, float]:
     """One epoch over a folder."""
     AcceleratorState._reset_state(True)
     call = f"--data {data} --output_dir {output_dir} --feature_cache {output_dir.parent / 'features'}"
-    stage2.main([*SETTINGS.split(), *call.split(), "--num_threads", str(threads)])
+    stage2.main([*SETTINGS.split(), *settings.split(), *call.split(), "--num_threads", str(threads)])
     return TimedLoop.taken
 
 
@@ -73,19 +86,24 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="metadata.jsonl and images")
     parser.add_argument("--pairs", type=int, default=128, metavar="N", help="pairs of the smallest size (128)")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="counted epochs of each size (3)")
+    parser.add_argument("--streaming", action="store_true", help="from Parquet files, without a table")
     args = parser.parse_args()
     before, rows = hardware(args.threads), pick(args.data.resolve(), args.pairs, 0)
     stage2.TrainingLoop = TimedLoop
     taken: dict[int, list[dict[str, float]]] = {times: [] for times in SIZES}
     with tempfile.TemporaryDirectory() as scratch:
         folders = {times: repeat(rows, times, Path(scratch) / f"x{times}") for times in SIZES}
+        if args.streaming:
+            folders = {times: shards(folder) for times, folder in folders.items()}
+        settings = OF_STREAM if args.streaming else OF_TABLE
         for number in range(args.rounds + 1):
             for times in SIZES[: None if number else 1]:
-                found = epoch(folders[times], Path(scratch) / "run", args.threads)
+                found = epoch(folders[times], Path(scratch) / "run", args.threads, settings)
                 print(f"{number}/{args.rounds} x{times}: {found['seconds']:.2f} s", file=sys.stderr, flush=True)
                 if number:
                     taken[times].append(found)
     result = {"benchmark": "time of an epoch against the size of the data", "pairs": len(rows), "measured": {}}
+    result["streaming"] = args.streaming
     for times, found in taken.items():
         middle = {key: statistics.median(one[key] for one in found) for key in found[0]}
         result["measured"][f"{times}x"] = {

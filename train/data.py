@@ -169,11 +169,15 @@ class ImageTextPairs:
         """The image of a row as the epoch varies it, with both numbers."""
         rng = np.random.default_rng([self.seed, epoch, row])
         image_size = self.first_image_size if epoch < self.num_first_epochs else self.image_size
-        enough_px = math.ceil(image_size / self._smallest_share) if self.reduced_decoding else None
+        enough_px = self.enough_px(image_size) if self.reduced_decoding else None
         picture = decode_image(image, enough_px=enough_px)
         if self.grayscale:
             picture = picture.convert("L").convert("RGB")
         return {"row": row, "epoch": epoch, "image": self.augment(picture, rng, image_size)}
+
+    def enough_px(self, image_size: int) -> int:
+        """Width and height of a picture of which no crop is enlarged to `image_size`."""
+        return math.ceil(image_size / self._smallest_share)
 
     @property
     def _smallest_share(self) -> float:
