@@ -13,17 +13,17 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when Gradio i
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import gradio as gr
+import torch
 
 from phenolip.demo.catalog import Catalog
 from phenolip.demo.examples import draw_examples
-from phenolip.demo.page import STYLE, build_page
-from phenolip.demo.service import MAX_UPLOAD_MB, DemoModel
+from phenolip.demo.page import NUM_AT_ONCE, STYLE, build_page
+from phenolip.demo.service import MAX_UPLOAD_MB, DemoModel, open_upload
 from phenolip.exceptions import ConfigurationError
 from phenolip.ontology.reader import load_ontology
 
 LOOPBACK = "127.0.0.1"
 PORT = 7860
-NUM_AT_ONCE = 2  # requests computed at a time; the others wait their turn
 MAX_WAITING = 64
 _SYSTEM_FONTS = ["system-ui", "sans-serif"]  # Gradio's own would be fetched from the internet
 
@@ -54,7 +54,10 @@ def build(
     if catalog is not None:
         catalog.embed(first.predictor.encoder)
     folder = Path(examples_dir or tempfile.mkdtemp(prefix="phenolip_phantoms_"))
-    page = build_page(first, second=second, catalog=catalog, examples=draw_examples(folder))
+    examples = draw_examples(folder)
+    for each in filter(None, (first, second)):
+        each.warm_up(open_upload(examples[0]))
+    page = build_page(first, second=second, catalog=catalog, examples=examples)
     return page.queue(max_size=MAX_WAITING, default_concurrency_limit=NUM_AT_ONCE)
 
 
@@ -66,6 +69,7 @@ def launch(page: gr.Blocks, *, host: str = LOOPBACK, port: int = PORT, **options
     """
     if not 1 <= port <= 65_535:
         raise ConfigurationError(f"`port` must be from 1 to 65535, got {port}.")
+    _share_cores()
     try:
         return page.launch(
             server_name=host,
@@ -84,6 +88,12 @@ def launch(page: gr.Blocks, *, host: str = LOOPBACK, port: int = PORT, **options
         )
     except OSError as error:
         raise ConfigurationError(f"`port` {port} on {host} cannot be used: {error}.") from error
+
+
+def _share_cores() -> None:
+    """Threads of requests that are computed at a time do not fight for cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(min(torch.get_num_threads(), max(1, cores // NUM_AT_ONCE)))
 
 
 def main() -> None:

@@ -30,6 +30,7 @@ STYLE = """
   background: color-mix(in srgb, #bb3754 10%, transparent)}
 """
 PICTURE_PX = 448
+WAITING = "<p><small>The map is being computed.</small></p>"
 PURPOSE = "For research, not for diagnosis."
 NOTICE = (
     "Scores compare candidates with each other, they are no probabilities of disease. Do not upload pictures of "

@@ -15,6 +15,8 @@ from phenolip.inference.explain import Method
 from phenolip.ontology.graph import PHENOTYPIC_ABNORMALITY
 
 TOP, NUM_IMAGES = 10, 12
+NUM_AT_ONCE = 2  # requests computed at a time, whatever they ask; the others wait their turn
+SHARED = {"concurrency_id": "model", "concurrency_limit": NUM_AT_ONCE}
 DELETE_EVERY_S, DELETE_AFTER_S = 300, 300  # so that an upload is gone within ten minutes
 STYLE = f"""{html.STYLE}
 .gradio-container {{max-width: 1100px !important; margin: 0 auto !important}}
@@ -96,15 +98,14 @@ def _predict_tab(model: DemoModel, examples: Sequence[str]) -> None:
 
     @plain_errors
     def rank(path: str | None) -> tuple:
-        picture = open_upload(path)
-        scores = model.score(picture)
+        scores = model.score(open_upload(path))
         best = model.predictor.best(scores, top=TOP)[0]
         choices = [(row.name, row.hpo_id) for row in best]
         first = best[0].hpo_id
         return (
             html.bars(best),
             gr.Dropdown(choices, value=first),
-            _map_of(model, picture, first),
+            html.WAITING,
             html.definition(model.ontology, first),
             html.tree(model.tree(scores, TOP)),
         )
@@ -115,10 +116,12 @@ def _predict_tab(model: DemoModel, examples: Sequence[str]) -> None:
             return "", ""
         return _map_of(model, open_upload(path), hpo_id, how), html.definition(model.ontology, hpo_id)
 
-    button.click(rank, image, [ranked, term, heat, words, tree], api_name="rank")
+    # The map costs many passes: the ranking does not wait for it.
+    done = button.click(rank, image, [ranked, term, heat, words, tree], api_name="rank", **SHARED)
+    done.success(explain, [image, term, method], [heat, words], api_name=False, **SHARED)
     # `input`, not `change`: the list that a ranking fills must not ask for the same map again
-    term.input(explain, [image, term, method], [heat, words], api_name="explain")
-    method.input(explain, [image, term, method], [heat, words], api_name=False)
+    term.input(explain, [image, term, method], [heat, words], api_name="explain", **SHARED)
+    method.input(explain, [image, term, method], [heat, words], api_name=False, **SHARED)
 
 
 def _search_tab(model: DemoModel, catalog: Catalog) -> None:
@@ -131,8 +134,8 @@ def _search_tab(model: DemoModel, catalog: Catalog) -> None:
         found = catalog.search(model.predictor.encoder, model.text_embed(query), NUM_IMAGES)
         return _captioned(found)
 
-    button.click(search, text, gallery, api_name="search")
-    text.submit(search, text, gallery, api_name=False)
+    button.click(search, text, gallery, api_name="search", **SHARED)
+    text.submit(search, text, gallery, api_name=False, **SHARED)
 
 
 def _browse_tab(catalog: Catalog) -> None:
@@ -178,13 +181,20 @@ def _compare_tab(first: DemoModel, second: DemoModel, examples: Sequence[str]) -
 
     @plain_errors
     def rank_both(path: str | None) -> list:
-        picture, results = open_upload(path), []
-        for model in (first, second):
-            best = model.predictor.best(model.score(picture), top=TOP)[0]
-            results += [html.bars(best), _map_of(model, picture, best[0].hpo_id)]
-        return results
+        picture = open_upload(path)
+        rankings = [model.predictor.best(model.score(picture), top=TOP)[0] for model in (first, second)]
+        return [part for best in rankings for part in (html.bars(best), html.WAITING)]
 
-    button.click(rank_both, image, shown, api_name="compare")
+    @plain_errors
+    def explain_both(path: str | None) -> list:
+        picture, maps = open_upload(path), []
+        for model in (first, second):
+            best = model.predictor.best(model.score(picture), top=1)[0][0]
+            maps.append(_map_of(model, picture, best.hpo_id))
+        return maps
+
+    done = button.click(rank_both, image, shown, api_name="compare", **SHARED)
+    done.success(explain_both, image, shown[1::2], api_name="compare_maps", **SHARED)
 
 
 def _map_of(model: DemoModel, picture: Image.Image, hpo_id: str, method: Method = "occlusion") -> str:

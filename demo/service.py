@@ -1,8 +1,11 @@
 """What the page asks of a model: ranked phenotypes, a heat map, images for a text. No browser in here."""
 
+import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -29,11 +32,15 @@ class DemoModel:
 
     def __init__(self, predictor: PhenotypePredictor, ontology: PhenotypeOntology, name: str) -> None:
         self.predictor, self.ontology, self.name = predictor, ontology, name
+        # A gradient map changes how a transformer attends for the time of its call: one at a time.
+        self._gradients = threading.Lock()
 
     @classmethod
     def from_pretrained(cls, path: str | Path, ontology: PhenotypeOntology, device: str | None = None) -> "DemoModel":
         """The model of a folder or Hub id, with the candidates that it was trained with, else all of the release."""
         predictor = PhenotypePredictor.from_pretrained(path, ontology=ontology, device=device)
+        if predictor.encoder.model.device.type == "cpu":  # convolutions are faster so, and give the same numbers
+            predictor.encoder.model.vision_model.to(memory_format=torch.channels_last)
         path_parts = Path(path).parts
         return cls(predictor, ontology, "/".join(path_parts[-2:]).strip("/"))
 
@@ -56,8 +63,14 @@ class DemoModel:
         pixels = model_pixels(self.predictor.encoder, picture)
         direction = self.predictor.embeds[self.predictor.hpo_ids.index(hpo_id)]
         stride = max(1, max(pixels.shape[-2:]) // 4)  # squares side by side: 16 passes, an answer in time
-        heat = heat_map(self.predictor.encoder, pixels, direction, method, stride_px=stride)
+        with self._gradients if method == "gradient" else nullcontext():
+            heat = heat_map(self.predictor.encoder, pixels, direction, method, stride_px=stride)
         return overlay(seen_picture(self.predictor.encoder, pixels), heat)
+
+    def warm_up(self, picture: Image.Image) -> None:
+        """Answers once, so that the first user does not wait for what is loaded and prepared on first use."""
+        best = self.predictor.best(self.score(picture), top=1)[0][0]
+        self.map_over(picture, best.hpo_id)
 
     def text_embed(self, text: str) -> NDArray[np.float32]:
         """Embedding (D,) of a phenotype's name, an id, or free text: what is a term is put into the model's prompt.

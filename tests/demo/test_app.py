@@ -8,7 +8,10 @@ pytest.importorskip("gradio", reason="needs the extra demo")
 
 from phenolip.cli import demo as demo_command
 from phenolip.demo.app import LOOPBACK, launch, main
+from phenolip.demo.page import NUM_AT_ONCE, build_page
+from phenolip.demo.service import DemoModel
 from phenolip.exceptions import ConfigurationError
+from phenolip.ontology.reader import load_ontology
 
 
 def test_the_page_loads_nothing_from_elsewhere(address):
@@ -24,15 +27,25 @@ def test_answers_of_every_tab(address, pairs):
     from gradio_client import Client, handle_file
 
     client = Client(address, verbose=False)
-    ranked, _, heat, words, tree = client.predict(handle_file(str(pairs / "0.png")), api_name="/rank")
+    ranked, _, waiting, words, tree = client.predict(handle_file(str(pairs / "0.png")), api_name="/rank")
     assert "Cataract" in ranked and "ph-tree" in tree and "<h3>" in words
-    assert "data:image/jpeg" in heat
+    assert "being computed" in waiting  # the map comes after, by a request of its own
     heat, words = client.predict(handle_file(str(pairs / "0.png")), "HP:0001166", "occlusion", api_name="/explain")
-    assert "Arachnodactyly" in words and heat
+    assert "Arachnodactyly" in words and "data:image/jpeg" in heat
     assert client.predict("HP:0000518", api_name="/search").count("<figure>") == 2
     assert len(client.predict(handle_file(str(pairs / "1.png")), api_name="/compare")) == 4
+    maps = client.predict(handle_file(str(pairs / "1.png")), api_name="/compare_maps")
+    assert ["data:image/jpeg" in one for one in maps] == [True, True]
     with pytest.raises(Exception, match="Choose an image first"):
         client.predict(None, api_name="/rank")
+
+
+def test_requests_to_the_model_share_one_limit(demo_model_dir):
+    """With a limit each, five kinds of request would be ten at a time."""
+    model = DemoModel.from_pretrained(demo_model_dir, load_ontology(), "cpu")
+    page = build_page(model, second=model)
+    limits = {(fn.concurrency_id, fn.concurrency_limit) for fn in page.fns.values()}
+    assert len(page.fns) == 6 and limits == {("model", NUM_AT_ONCE)}
 
 
 def test_wrong_calls(monkeypatch):
