@@ -21,6 +21,11 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from phenolip.exceptions import ConfigurationError
 
 WRAP_POLICIES = ("TRANSFORMER_BASED_WRAP", "NO_WRAP")
+MUST_BE_FALSE = {
+    "CPU_RAM_EFFICIENT_LOADING": "every process reads the weights",
+    "OFFLOAD_PARAMS": "temperatures stay on the device",
+    "ACTIVATION_CHECKPOINTING": "give the run `gradient_checkpointing: true`",
+}
 
 
 def sharding_plugin(precision: str) -> FullyShardedDataParallelPlugin:
@@ -32,21 +37,17 @@ def sharding_plugin(precision: str) -> FullyShardedDataParallelPlugin:
     Raises:
         ConfigurationError: They are not those of FSDP2, or such as would not train the weights of one process.
     """
-    plugin = FullyShardedDataParallelPlugin()
-    if plugin.fsdp_version != 2:
-        raise ConfigurationError(f"`fsdp_version` must be 2, got {plugin.fsdp_version}: see train/launch/fsdp2.yaml.")
-    policy = os.environ.get("FSDP_AUTO_WRAP_POLICY", "NO_WRAP")
-    if policy not in WRAP_POLICIES:
+    asked = os.environ.get
+    if (version := asked("FSDP_VERSION", "1")) != "2":
+        raise ConfigurationError(f"`fsdp_version` must be 2, got {version}: see train/launch/fsdp2.yaml.")
+    if (policy := asked("FSDP_AUTO_WRAP_POLICY", "NO_WRAP")) not in WRAP_POLICIES:
         raise ConfigurationError(f"`fsdp_auto_wrap_policy` must be {' or '.join(WRAP_POLICIES)}, got {policy!r}.")
-    if plugin.cpu_ram_efficient_loading:
-        raise ConfigurationError("`fsdp_cpu_ram_efficient_loading` must be false: every process reads the weights.")
-    if str_to_bool(os.environ.get("FSDP_OFFLOAD_PARAMS", "false")):
-        raise ConfigurationError("`fsdp_offload_params` must be false: temperatures stay on the device.")
-    if plugin.activation_checkpointing:
-        raise ConfigurationError("`fsdp_activation_checkpointing` must be false; set `gradient_checkpointing: true`.")
+    for name, reason in MUST_BE_FALSE.items():
+        if str_to_bool(asked(f"FSDP_{name}", "false")):
+            raise ConfigurationError(f"`fsdp_{name.lower()}` must be false: {reason}.")
     if precision == "fp16":
         raise ConfigurationError("`mixed_precision` must be auto, no or bf16 under FSDP2, got 'fp16'.")
-    return plugin
+    return FullyShardedDataParallelPlugin()
 
 
 def use_sharding(accelerator: Accelerator, plugin: FullyShardedDataParallelPlugin) -> None:
