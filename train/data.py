@@ -4,6 +4,7 @@ Both are pure functions of (seed, epoch, row): a run can go on from any step wit
 any number of workers or processes sees the same samples.
 """
 
+import gc
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -94,6 +95,9 @@ class EpochPlan:
         With `micro_batch_size` each comes as its micro-batches, and these once more before the next batch: reading a
         sample again gives the same bits, so that none has to be kept.
         """
+        if num_workers:  # a later collection would write to every object, and copy the pages that workers share
+            gc.collect()
+            gc.freeze()
         return DataLoader(
             samples,
             batch_sampler=self.sampler(first_batch, num_batches, micro_batch_size),
