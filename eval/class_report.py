@@ -24,14 +24,19 @@ def class_report(results: dict[str, Any]) -> str:
     ]
     if results.get("classes"):
         columns = [name for name in results["classes"][0] if name != "excluded"]
-        rows = [[_text(entry.get(name)) for name in columns] for entry in results["classes"]]
+        rows = [[cell_text(entry.get(name)) for name in columns] for entry in results["classes"]]
         parts += ["## Classes", markdown_table(columns, rows)]
     if results.get("draws"):
         columns = ("training images", "draw", "C", "validation accuracy", "accuracy", "macro AUROC")
         parts += ["## Draws", markdown_table(columns, _draw_rows(results["draws"]))]
     if results.get("calibration"):
         rows = [
-            [f"{row['lower']:.2f}–{row['upper']:.2f}", row["n"], _text(row["confidence"]), _text(row["accuracy"])]
+            [
+                f"{row['lower']:.2f}–{row['upper']:.2f}",
+                row["n"],
+                cell_text(row["confidence"]),
+                cell_text(row["accuracy"]),
+            ]
             for row in results["calibration"]["reliability"]
         ]
         parts += ["## Reliability", markdown_table(("confidence", "n", "mean confidence", "accuracy"), rows)]
@@ -53,9 +58,9 @@ def _metric_rows(results: dict[str, Any]) -> list[list[str]]:
         rows.append(
             [
                 name,
-                _text(metric["value"]),
-                f"{_text(low)}–{_text(high)}",
-                _text(results["chance"].get(name)),
+                cell_text(metric["value"]),
+                f"{cell_text(low)}–{cell_text(high)}",
+                cell_text(results["chance"].get(name)),
                 f"{metric['n']:,}",
             ]
         )
@@ -68,7 +73,7 @@ def _draw_rows(draws: dict[str, Any]) -> list[list[Any]]:
             entry["num_train"],
             seed["seed"],
             f"{seed['strength']:g}",
-            *(_text(seed[name]) for name in ("validation_accuracy", "accuracy", "macro_auroc")),
+            *(cell_text(seed[name]) for name in ("validation_accuracy", "accuracy", "macro_auroc")),
         ]
         for entry in draws.values()
         for seed in entry["seeds"]
@@ -125,15 +130,16 @@ def markdown_table(columns: Any, rows: list[list[Any]]) -> str:
     return "\n".join(lines)
 
 
-def _text(value: Any) -> str:
+def cell_text(value: Any) -> str:
+    """A number, an interval or a word as a cell; a dash where there is none."""
     if value is None:
         return "—"
     if isinstance(value, list):
-        return "–".join(map(_text, value))  # an interval
+        return "–".join(map(cell_text, value))  # an interval
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def _flat(found: Any) -> str:
     if not isinstance(found, dict):
-        return _text(found)
-    return ", ".join(f"{name} {_text(value)}" for name, value in found.items())
+        return cell_text(found)
+    return ", ".join(f"{name} {cell_text(value)}" for name, value in found.items())

@@ -34,6 +34,26 @@ USUAL_METRICS = (  # shown unless others are asked for
     "spearman_lin",
     "spearman_lin_uniform",
     "parent_child_auc",
+    "zero_shot_classes_top1",
+    "zero_shot_classes_macro_recall",
+    "zero_shot_classes_macro_auroc",
+    "zero_shot_classes_macro_f1_val_fitted",
+    *(f"probe_accuracy_at_{share}_percent" for share in (1, 10, 100)),
+    "probe_macro_auroc_at_100_percent",
+    *(
+        f"segmentation_{mode}_dice_all_at_{share}_percent"
+        for mode in ("frozen", "finetuned")
+        for share in (1, 10, 100)
+    ),
+    "faces_hit_at_5",
+    "faces_hit_at_10",
+    "faces_sample_f1_at_10",
+    "findings_category_f1",
+    "findings_laterality_accuracy",
+    "findings_severity_accuracy",
+    "finegrained_macro_auroc",
+    "finegrained_severity_accuracy_given_category",
+    "finegrained_location_accuracy_given_category",
 )
 MEAN = "mean"
 UNITS = ("spearman", "_rank", "_depth")  # correlations, ranks and edges; all other metrics are shares, in percent
@@ -43,6 +63,7 @@ LEGEND = (
     "difference to the first row, its interval paired by query. p: two-sided sign-flip test of that difference, "
     "adjusted for all differences of the table (Holm)."
 )
+NO_MEAN = "{} {} no value per query: no mean over queries, so that the difference has neither interval nor test."
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +218,7 @@ def to_text(comparison: Comparison) -> str:
     for first, *rest in zip(*columns, strict=True):
         entries = [first.ljust(widths[0]), *(text.rjust(width) for text, width in zip(rest, widths[1:], strict=True))]
         lines.append("  ".join(entries).rstrip())
-    return "\n".join([f"Task: {comparison.task}", *filter(None, lines), "", *wrap(LEGEND, 100)]) + "\n"
+    return "\n".join([f"Task: {comparison.task}", *filter(None, lines), "", *wrap(legend(comparison), 100)]) + "\n"
 
 
 def to_markdown(comparison: Comparison) -> str:
@@ -215,7 +236,21 @@ def to_markdown(comparison: Comparison) -> str:
                 difference = f"**{difference}**"
             cells.append("<br>".join(filter(None, (value, interval, difference, p_value))))
         lines.append(f"| {row.name.replace('|', chr(92) + '|')} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", f"Task: {comparison.task}. {LEGEND}"]) + "\n"
+    return "\n".join([*lines, "", f"Task: {comparison.task}. {legend(comparison)}"]) + "\n"
+
+
+def legend(comparison: Comparison) -> str:
+    """How the table is read, and which of its differences have no test."""
+    untested = [
+        name
+        for name in comparison.metrics
+        if any(row.cells[name].difference is not None and row.cells[name].p_value is None for row in comparison.rows)
+    ]
+    return (
+        f"{LEGEND} {NO_MEAN.format(', '.join(untested), 'has' if len(untested) == 1 else 'have')}"
+        if untested
+        else LEGEND
+    )
 
 
 def _texts(metric: str, cell: Cell) -> tuple[str, str, str, str, str]:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phenolip.eval.class_report import markdown_table, metric_table
 from phenolip.eval.evaluators.base import MetricValue
 from phenolip.eval.evaluators.query_metrics import mean_metric
 from phenolip.eval.metrics.finding_agreement import KINDS, Agreement, Heading, finding_agreement
 from phenolip.eval.metrics.grouped_bootstrap import grouped_intervals
-from phenolip.eval.per_query import Queries
+from phenolip.eval.per_query import Queries, write_clusters
 from phenolip.eval.run_record import Evaluation, describe_run, describe_task, write_run
 from phenolip.eval.tasks.registry import Task
 from phenolip.exceptions import ConfigurationError, DataError
@@ -61,16 +62,18 @@ def evaluate_findings(
     agreement = finding_agreement(
         [row["mesh"] for row in reports.values()], [found.get(uid, ()) for uid in reports], headings
     )
-    metrics, queries = _metrics(agreement, tuple(reports), headings)
+    metrics, queries, report_of = _metrics(agreement, tuple(reports), headings)
     results = {
         **describe_task(task, str(model), {"extractor": extractor}, len(reports), metrics),
-        "classes": _by_heading(agreement, headings),
+        "classes": _by_heading(agreement, headings, tuple(reports)),
         "num_reports_without_entry": len(missing),
         "data": str(data),
         "data_revision": content_hash([json.dumps(row, sort_keys=True) for row in reports.values()]),
         **describe_run(ontology, started),
     }
     output_dir = Path(output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    write_clusters(output_dir, "finding", list(report_of), np.array(list(report_of.values())))
     write_run(output_dir, results, metrics, queries)
     with whole_file(report_path or output_dir / "report.md", "w") as file:
         file.write(_report(results))
@@ -142,8 +145,8 @@ def _headings(task: Task) -> list[Heading]:
 
 def _metrics(
     agreement: Agreement, uids: tuple[str, ...], headings: list[Heading]
-) -> tuple[dict[str, MetricValue], dict[str, Queries]]:
-    """Scores with intervals over reports."""
+) -> tuple[dict[str, MetricValue], dict[str, Queries], dict[str, int]]:
+    """Scores with intervals over reports; queries of each kind; the report of each query."""
     names = ("findings_category_precision", "findings_category_recall", "findings_category_f1")
     intervals = grouped_intervals(lambda rows, _: np.array(agreement.category_scores(rows)), uids)
     metrics = {
@@ -151,6 +154,7 @@ def _metrics(
         for name, value, (low, high) in zip(names, agreement.category_scores(), intervals, strict=True)
     }
     queries: dict[str, Queries] = {}
+    report_of: dict[str, int] = {}
     for kind in KINDS:
         places = np.argwhere(~np.isnan(agreement.right[kind]))
         if len(places):
@@ -158,28 +162,58 @@ def _metrics(
             metrics[f"findings_{kind}_accuracy"] = mean_metric(values, places[:, 0])
             ids = tuple(f"{uids[row]}, {headings[column].mesh[0]}" for row, column in places)
             queries[f"findings_{kind}"] = Queries("finding", ids)
-    return metrics, queries
+            report_of |= dict(zip(ids, places[:, 0].tolist(), strict=True))
+    return metrics, queries, report_of
 
 
-def _by_heading(agreement: Agreement, headings: list[Heading]) -> list[dict[str, Any]]:
-    return [
-        {
+def _by_heading(agreement: Agreement, headings: list[Heading], uids: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Counts of each heading, and precision, recall and F1 with intervals over reports."""
+
+    def scores(rows: NDArray) -> NDArray:
+        """(3, H) precision, recall and F1, NaN where a heading is not found, not indexed, neither."""
+        indexed, found = agreement.indexed[rows], agreement.found[rows]
+        both, sizes = (indexed & found).sum(axis=0), np.stack([found.sum(axis=0), indexed.sum(axis=0)])
+        halves = np.stack([*sizes, sizes.sum(axis=0) / 2])
+        return np.divide(both, halves, out=np.full(halves.shape, np.nan), where=halves > 0)
+
+    values = scores(np.arange(len(uids)))
+    intervals = grouped_intervals(lambda rows, _: scores(rows).ravel(), uids).reshape(*values.shape, 2)
+    entries = []
+    for column, heading in enumerate(headings):
+        indexed, found = agreement.indexed[:, column], agreement.found[:, column]
+        entry = {
             "name": " / ".join(heading.mesh),
-            "indexed": int(agreement.indexed[:, column].sum()),
-            "found": int(agreement.found[:, column].sum()),
-            "both": int((agreement.indexed & agreement.found)[:, column].sum()),
+            "indexed": int(indexed.sum()),
+            "found": int(found.sum()),
+            "both": int((indexed & found).sum()),
         }
-        for column, heading in enumerate(headings)
-    ]
+        for kind, name in enumerate(("precision", "recall", "f1")):
+            entry[name] = _number(values[kind, column])
+            entry[f"{name}_ci95"] = [_number(bound) for bound in intervals[kind, column]]
+        entries.append(entry)
+    return entries
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _cell(entry: Mapping[str, Any], name: str) -> Any:
+    if entry[name] is None or name not in ("precision", "recall", "f1"):
+        return "—" if entry[name] is None else entry[name]
+    low, high = (100 * bound for bound in entry[f"{name}_ci95"])
+    return f"{100 * entry[name]:.1f} ({low:.1f}–{high:.1f})"
 
 
 def _report(results: dict[str, Any]) -> str:
-    columns = list(results["classes"][0])
+    columns = [name for name in results["classes"][0] if not name.endswith("_ci95")]
     parts = [
         f"# {results['task']} (version {results['task_version']})",
         f"Findings of `{results['model']}` ({results['encoder']['extractor']}) in {results['n']:,} reports.",
         metric_table(results),
         "## Headings",
-        markdown_table(columns, [[entry[name] for name in columns] for entry in results["classes"]]),
+        "Reports whose indexing has the heading, in which it was found, and both; precision, recall and F1 in percent "
+        "with 95 % intervals over reports.",
+        markdown_table(columns, [[_cell(entry, name) for name in columns] for entry in results["classes"]]),
     ]
     return "\n\n".join(parts) + "\n"

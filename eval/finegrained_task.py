@@ -6,7 +6,7 @@ from typing import Any
 
 from phenolip.datasets_scripts.load import load_pairs
 from phenolip.datasets_scripts.tables import data_revision
-from phenolip.eval.class_report import markdown_table, metric_table
+from phenolip.eval.class_report import cell_text, markdown_table, metric_table
 from phenolip.eval.contamination import find_contamination
 from phenolip.eval.evaluators.base import EvaluationPairs
 from phenolip.eval.evaluators.finegrained import FineGrainedEvaluator
@@ -99,11 +99,11 @@ def evaluate_finegrained(
 def _report(results: dict[str, Any]) -> str:
     columns = [name for name in results["classes"][0] if name != "excluded"]
     classes = [
-        [f"{value:.3f}" if isinstance(value, float) else "—" if value is None else value for value in row]
+        [cell_text(value) for value in row]
         for row in ([entry[name] for name in columns] for entry in results["classes"])
     ]
     majority = [
-        [slot, f"{found['value']:.3f}", f"{found['answerable']:.3f}", found["n"]]
+        [slot, cell_text(found["value"]), cell_text(found["ci95"]), cell_text(found["answerable"]), found["n"]]
         for slot, found in results["majority"].items()
     ]
     parts = [
@@ -112,7 +112,7 @@ def _report(results: dict[str, Any]) -> str:
         f"fitted on {results['thresholds_fitted_on']['num_rows']:,} other images. For research, not for diagnosis.",
         metric_table(results),
         "## Always the commonest value",
-        markdown_table(("slot", "accuracy", "answerable", "n"), majority),
+        markdown_table(("slot", "accuracy", "95 % interval", "answerable", "n"), majority),
         "## Categories",
         markdown_table(columns, classes),
     ]

@@ -1,5 +1,6 @@
 """Findings with severity and location against what captions or reports say of the images."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -61,8 +62,8 @@ class FineGrainedEvaluator:
         """The metrics, and for results.json the classes and what always saying the commonest value gives."""
         images = np.asarray(self.pairs.embed_images(self.predictor.encoder))
         cosines = self.predictor.category_cosines(images)
-        metrics = self._categories(cosines)
-        about: dict[str, Any] = {"classes": self._classes(cosines), "majority": {}}
+        metrics, of_classes = self._categories(cosines)
+        about: dict[str, Any] = {"classes": self._classes(cosines, of_classes), "majority": {}}
         for slot, asked in self.asked.items():
             if not asked:
                 continue
@@ -77,33 +78,44 @@ class FineGrainedEvaluator:
             metrics[f"{PREFIX}_{slot}_accuracy_over_majority"] = mean_metric(right - commonest, clusters)
             about["majority"][slot] = {
                 "value": float(commonest.mean()),
+                "ci95": list(mean_metric(commonest, clusters).ci95),
                 "n": len(asked),
                 "answerable": float((chances > 0).mean()),
             }
         return metrics, about
 
-    def _categories(self, cosines: NDArray) -> dict[str, MetricValue]:
+    def _categories(self, cosines: NDArray) -> tuple[dict[str, MetricValue], dict[str, NDArray]]:
+        """Means over categories with intervals, and intervals of each category, (C, 2), by the number's name."""
         thresholds = np.array([entry.threshold for entry in self.predictor.categories])
 
-        def values(rows: NDArray) -> dict[str, float]:
+        def values(rows: NDArray) -> tuple[dict[str, float], NDArray]:
             scores, labels = cosines[rows], self.labels.labels[rows]
-            fitted = threshold_metrics(scores, labels, thresholds=thresholds).macro()
-            return fitted | threshold_metrics(scores, labels, fit_on="test").macro()
+            fitted = threshold_metrics(scores, labels, thresholds=thresholds)
+            oracle = threshold_metrics(scores, labels, fit_on="test")
+            return fitted.macro() | oracle.macro(), np.concatenate([fitted.auroc, fitted.auprc, fitted.f1])
+
+        def drawn_values(drawn: NDArray, _: np.random.Generator) -> NDArray:
+            means, of_classes = values(drawn)
+            return np.concatenate([list(means.values()), of_classes])
 
         rows = np.arange(len(cosines))
+        means, _ = values(rows)
         intervals = grouped_intervals(
-            lambda drawn, _: np.array(list(values(drawn).values())),
+            drawn_values,
             [str(cluster) for cluster in self.clusters],
             num_resamples=num_resamples_for(*cosines.shape),
         )
-        return {
+        metrics = {
             f"{PREFIX}_{name}": MetricValue(
                 value, (float(low), float(high)), len(rows), 0.5 if name == "macro_auroc" else None
             )
-            for (name, value), (low, high) in zip(values(rows).items(), intervals, strict=True)
+            for (name, value), (low, high) in zip(means.items(), intervals[: len(means)], strict=True)
         }
+        return metrics, dict(
+            zip(("auroc", "auprc", "f1_val_fitted"), intervals[len(means) :].reshape(3, -1, 2), strict=True)
+        )
 
-    def _classes(self, cosines: NDArray) -> list[dict[str, Any]]:
+    def _classes(self, cosines: NDArray, intervals: Mapping[str, NDArray]) -> list[dict[str, Any]]:
         thresholds = np.array([entry.threshold for entry in self.predictor.categories])
         found = threshold_metrics(cosines, self.labels.labels, thresholds=thresholds)
         return [
@@ -115,6 +127,7 @@ class FineGrainedEvaluator:
                 "auprc": _number(found.auprc[column]),
                 "f1_val_fitted": _number(found.f1[column]),
                 "threshold_val_fitted": entry.threshold,
+                **{f"{name}_ci95": [_number(bound) for bound in bounds[column]] for name, bounds in intervals.items()},
                 "excluded": found.excluded.get(column),
             }
             for column, entry in enumerate(self.predictor.categories)

@@ -153,7 +153,9 @@ def test_accuracies_given_the_category_equal_plain_loops(thresholds, ontology, h
     assert metrics["finegrained_severity_accuracy_given_category"].value == pytest.approx(2 / 3)
     assert metrics["finegrained_severity_accuracy_over_majority"].value == pytest.approx(1 / 3)
     assert metrics["finegrained_location_accuracy_given_category"].value == 0.5  # "apical" cannot be answered
-    assert about["majority"]["location"] == {"value": 0.5, "n": 2, "answerable": 0.5}
+    assert about["majority"]["location"] == {"value": 0.5, "ci95": [0.0, 1.0], "n": 2, "answerable": 0.5}
+    (entry,) = about["classes"]
+    assert entry["auroc"] == 1 == entry["auroc_ci95"][1] and entry["f1_val_fitted_ci95"][0] <= 1
     assert metrics["finegrained_macro_f1_val_fitted"].value == 1 == metrics["finegrained_macro_auroc"].value
 
 
