@@ -26,6 +26,8 @@ ANSWER_SUFFIXES = (".sqlite", ".sqlite3", ".db")
 KGX_FOLDER = "kgx"
 MAX_ROUNDS = 8  # of rows that teach the names of further rows
 _PARTIAL = re.compile(r"\..+\.(\d+)-\d+\.partial")
+_MAX_FRONT = 2**18  # bytes of an article in which its own ids stand
+_ARTICLE_ID = re.compile(rb"<article-id\b[^>]*>([^<]+)<")
 _RUN_OF_WORDS = 6  # that an answer of a language model must share with a text
 
 
@@ -201,7 +203,13 @@ def _articles(files: list[Path], roots: Iterable[Path], selection: Selection) ->
 
 
 def _is_named(path: Path, root: Path, selection: Selection) -> bool:
-    return selection.covers(path.relative_to(root).as_posix()) or selection.covers(path.stem)
+    """Whether an article was named: by its path, by its file's name, or by one of the ids that it gives itself."""
+    if selection.covers(path.relative_to(root).as_posix()) or selection.covers(path.stem):
+        return True
+    with path.open("rb") as file:
+        front = file.read(_MAX_FRONT).partition(b"</article-meta>")[0]
+    ids = [found.decode("utf-8", "replace").strip() for found in _ARTICLE_ID.findall(front)]
+    return any(selection.covers(name) for one in ids for name in (one, one.casefold(), f"PMC{one}"))
 
 
 def _look_into(path: Path, selection: Selection, found: Findings) -> None:

@@ -120,6 +120,14 @@ def test_figures_and_articles_leave_every_step_and_stay_out(config, corpus, aske
     assert set(figures_of(config.output)) == set(left) and holds_marker(config.output) is None
 
 
+def test_an_article_is_found_by_the_ids_in_its_file_too(corpus, capsys):
+    """Its rows may be gone by then: nothing but the file says which article it is."""
+    for name in ("one", "other"):
+        corpus.add(name)
+    assert main(["forget", str(corpus.folder), "--ids", "10.1/one"]) == 0, capsys.readouterr().out
+    assert [path.name for path in corpus.folder.iterdir() if path.is_dir()] == ["other"]
+
+
 def test_without_the_list_the_rows_come_back(config):
     """What the list is for: the same call, but for the file."""
     build(config)
