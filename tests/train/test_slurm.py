@@ -10,7 +10,11 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "train/launch/stage2.slurm"
 
 
-@pytest.mark.parametrize("code", [0, 1, 75])
+def test_the_script_is_one_that_bash_reads():
+    subprocess.run(["bash", "-n", SCRIPT], check=True, timeout=30)
+
+
+@pytest.mark.parametrize("code", [0, 1, 2, 75, 143])
 def test_only_what_was_preempted_is_requeued(tmp_path, code):
     log = tmp_path / "log"
     commands = {
