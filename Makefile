@@ -57,7 +57,7 @@ test: $(VENV)/installed  ## Set up and run the test suite.
 soak: $(VENV)/installed  ## Kill training and construction at random moments and compare the ends; SECONDS=600.
 	$(BIN)/python benchmarks/soak.py --seconds $(or $(SECONDS),600) --output runs/soak.json
 
-fuzz: $(VENV)/installed  ## Feed every parser whatever comes; SECONDS=600 for each target, TARGET=name for one.
+fuzz: $(VENV)/installed  ## Feed every parser whatever comes; SECONDS=600 of processor time for each target, TARGET=name for one.
 	PHENOLIP_FUZZ_SECONDS=$(or $(SECONDS),600) nice -n 10 $(BIN)/python -m pytest -s tests/fuzz $(if $(TARGET),-k $(TARGET))
 
 audit: $(VENV)/installed  ## Known holes in the installed libraries, where their database can be reached.

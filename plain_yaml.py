@@ -1,11 +1,14 @@
 """YAML files from anybody: plain values alone, and no few lines that stand for millions."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-MAX_BYTES = 1 << 20
+MAX_BYTES = 1 << 16  # of plain PyYAML, some two seconds
+MAX_BITS = 4096  # of an integer
+MAX_DEPTH = 200  # of brackets
 MAX_NODES = 100_000  # aliases counted as what they stand for
 
 
@@ -40,16 +43,40 @@ def parse_yaml(text: str) -> Any:
     Raises:
         yaml.YAMLError: It is no YAML, or has a tag that makes an object.
     """
+    if _deepest(text) > MAX_DEPTH:  # PyYAML would find it out too, in seconds
+        raise yaml.YAMLError("it has too many brackets within brackets")
     try:
         if "*" in text:  # or there are no aliases
-            _count(yaml.compose(text, yaml.SafeLoader), {})
-        return yaml.safe_load(text)
+            _count(yaml.compose(text, _Loader), {})
+        return yaml.load(text, _Loader)  # noqa: S506 it makes what SafeLoader makes
     except RecursionError:
         raise yaml.YAMLError("it has too many brackets within brackets") from None
     except yaml.YAMLError:
         raise
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:  # a date 2000-99-99
         raise yaml.YAMLError(f"it has a value that is none: {error}") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Without integers so long that Python refuses to write them, in a message too."""
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        value = super().construct_yaml_int(node)
+        if value.bit_length() > MAX_BITS:
+            raise yaml.YAMLError(f"its integers must have at most {MAX_BITS:,} bits")
+        return value
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+
+
+def _deepest(text: str) -> int:
+    """The most brackets that are open at once, those in texts counted too."""
+    depth = deepest = 0
+    for bracket in re.findall(r"[\[\]{}]", text):
+        depth = max(0, depth + (1 if bracket in "[{" else -1))
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _count(node: yaml.Node | None, known: dict[int, int | None]) -> int:

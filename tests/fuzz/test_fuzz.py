@@ -1,8 +1,8 @@
 """Whatever the bytes, a parser answers or says why not: within 2 s of processor time and 1 GB.
 
-`make fuzz SECONDS=600` gives each target that long; the default suite tries the corpus, and a few inputs that are the
-same each time. An input that once failed stays in `corpus/`, TARGET-anything, and is tried first. Inputs are words of
-the format in any order, valid files of `seeds/` that were cut and patched, whole articles of any elements, and noise.
+`make fuzz SECONDS=600` gives each target so much processor time; the default suite tries the corpus, and a few inputs
+that are the same each time. An input that once failed stays in `corpus/`, TARGET-anything, and is tried first. Inputs
+are words of the format in any order, valid files of `seeds/` that were cut and patched, any elements, noise.
 """
 
 import json
@@ -264,19 +264,19 @@ def test_a_few_inputs_are_read_or_refused(name, tmp_path, bounds):
 
 
 @pytest.mark.skipif(SECONDS == 0, reason="make fuzz")
-@pytest.mark.timeout(SECONDS * 2 + 120)
+@pytest.mark.timeout(0)
 @pytest.mark.parametrize("name", TARGETS)
 def test_any_input_is_read_or_refused(name, tmp_path, bounds):
-    end, num, num_read = time.monotonic() + SECONDS, 0, 0
+    end, num, num_read = time.process_time() + SECONDS, 0, 0
 
     @settings(max_examples=500, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(inputs(name))
     def one(data):
         nonlocal num, num_read
-        if num == 0 or time.monotonic() < end:
+        if num == 0 or time.process_time() < end:
             num += 1
             num_read += attempt(name, tmp_path, data, bounds)
 
-    while time.monotonic() < end:
+    while time.process_time() < end:
         one()
     print(f"{name}: {num:,} inputs in {SECONDS:g} s, of which {num_read:,} were read to the end", flush=True)
