@@ -1,6 +1,8 @@
 """From image-caption pairs to an index, and from queries to its rows; the model has random weights."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -227,3 +229,18 @@ def test_the_commands(data, tiny_model_dir, tmp_path, capsys):
     assert "`--labelled` must name a phenotype" in capsys.readouterr().err
     assert main(["search", path, "--text", "x", "--labelled", "HP:0001250"]) == 1
     assert "No row of" in capsys.readouterr().err
+
+
+def test_two_runs_that_share_a_folder_end_in_the_same_bytes(data, encoder, ontology, index, tmp_path, monkeypatch):
+    write, both_have_one = embedding._write_shard, threading.Barrier(2)
+
+    def at_once(path, table):
+        both_have_one.wait(timeout=60)
+        write(path, table)
+
+    monkeypatch.setattr(embedding, "_write_shard", at_once)
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(embed_dataset, encoder, data, tmp_path, CONFIG, ontology=ontology) for _ in range(2)]
+        assert runs[0].result() == runs[1].result()
+    assert [path.read_bytes() for path in EmbeddingIndex(tmp_path).shards] == [p.read_bytes() for p in index.shards]
+    assert not list(tmp_path.glob(".*partial"))
