@@ -103,7 +103,7 @@ REFUSED_ARRAYS = {  # name -> .npz, what the message says
     "a header that is code": (_zip([("a.npy", _npy(header="__import__('os').abort()"))]), "cannot be read"),
     "a header of brackets": (_zip([("a.npy", _npy(header="(" * 110))]), "cannot be read"),
     "an unknown version": (_zip([("a.npy", b"\x93NUMPY\x09\x00")]), "not known"),
-    "a bomb": (_zip([("a.npy", _header((200_000_000,)) + bytes(200_000_000))], zipfile.ZIP_DEFLATED), "unpacked"),
+    "a bomb": (_zip([("a.npy", _header((70_000_000,)) + bytes(70_000_000))], zipfile.ZIP_DEFLATED), "unpacked"),
     "a checksum that is wrong": (
         _zip([("a.npy", _npy(np.arange(999)))], zipfile.ZIP_DEFLATED).replace(b"\x93", b"\x94"), "cannot be read"),
     "encrypted": (_zip([("a.npy", _npy(np.zeros(2)))], zipfile.ZIP_DEFLATED).replace(
@@ -121,11 +121,12 @@ REFUSED_LISTS = {  # name -> gzip of article ids
     "a checksum that is wrong": gzip.compress(b"PMC1\n")[:-8] + b"\0" * 8,
 }
 HARMLESS_LISTS = {
-    "100 MB on one line": gzip.compress(b"PMC1\n" + b"a" * 100_000_000),
+    "20 MB on one line": gzip.compress(b"PMC1\n" + b"a" * 20_000_000),
     "two members": gzip.compress(b"PMC1\n") * 2,
 }
 REFUSED = REFUSED_SHARDS | REFUSED_ARRAYS | REFUSED_LISTS
 HARMLESS = HARMLESS_SHARDS | HARMLESS_ARRAYS | HARMLESS_LISTS
+LARGE = {"a bomb", "20 MB on one line"}
 
 
 @pytest.fixture

@@ -128,6 +128,7 @@ REFUSED = {f"pairs: {name}": each for name, each in REFUSED_PAIRS.items()} | {
     f"records: {name}": each for name, each in REFUSED_RECORDS.items()
 }
 HARMLESS = HARMLESS_PAIRS
+LARGE = {name for name in REFUSED_PAIRS if not any(word in name for word in ("machine", "pickle", "NUL", "footer"))}
 
 
 @pytest.fixture

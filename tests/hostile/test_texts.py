@@ -104,6 +104,7 @@ READERS = (
 )  # fmt: skip
 LONGEST = {"caption splitter": 50_000, "description": 40_000}  # characters that the steps hand to them by default
 TRIED = {f"{reader}: {name}": (reader, text) for reader in READERS for name, text in TEXTS.items()}
+LARGE = {name for name, (_, text) in TRIED.items() if len(text) > 20_000}
 SHOWN = {name: text for name, text in TEXTS.items() if len(text) < 1000}
 
 

@@ -91,6 +91,7 @@ HARMLESS = {  # name -> file, what the article's text must not hold
         b"<article><front><article-meta><article-id pub-id-type='pmcid'>../../PMC1</article-id></article-meta></front>"
         b"<body/></article>", "nothing"),
 }  # fmt: skip
+LARGE = {name for name, (data, _) in (REFUSED | HARMLESS).items() if len(data) > 500_000}
 
 
 def outcomes(folder, data, bounds):

@@ -85,6 +85,7 @@ REFUSED = {
     for name, data in FILES.items()
     if (reader, name) not in TAKEN
 }
+LARGE = {name for name, (_, data) in REFUSED.items() if len(data) > 50_000}
 HARMLESS = {f"{reader}: {name}": (reader, FILES[name]) for reader, name in sorted(TAKEN)}
 
 
