@@ -308,3 +308,21 @@ def test_no_installed_release(monkeypatch):
 
 def test_a_version_without_a_date_is_kept(load):
     assert load("format-version: 1.2\ndata-version: v7\n\n" + ROOT_FRAME).release == "v7"
+
+
+def test_processes_that_fill_one_cache_read_the_same(tmp_path):
+    """Each writes it and reads it while the other replaces it; half a file would be a warning."""
+    script = (
+        "import logging, sys; logging.basicConfig(level=logging.WARNING)\n"
+        "from phenolip.ontology.cache import cache_path, write_cache\n"
+        "from phenolip.ontology.reader import load_ontology\n"
+        "for _ in range(40):\n"
+        "    ontology = load_ontology(sys.argv[1], cache_dir=sys.argv[2])\n"
+        "    write_cache(ontology, cache_path(ontology.sha256, sys.argv[2]))\n"
+        "print(len(ontology), ontology.sha256)\n"
+    )
+    call = [sys.executable, "-c", script, str(Path(__file__).with_name("hp_slice.obo")), str(tmp_path)]
+    started = [subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    ends = [process.communicate(timeout=120) for process in started]
+    assert len(set(ends)) == 1 and ends[0][0] and not ends[0][1], ends
+    assert [path.suffix for path in tmp_path.rglob("*") if path.is_file()] == [".parquet"]
