@@ -26,11 +26,10 @@ from phenolip.forget.selection import Selection
 from phenolip.forget.survey import Findings, files_below
 from phenolip.inference.embed_dataset import SETTINGS
 from phenolip.inference.embedding_index import MANIFEST, MAPPED_FOLDER
-from phenolip.phenokg.forgotten import add_forgotten
+from phenolip.phenokg.forgotten import MARKER, add_forgotten
 from phenolip.provenance import content_hash, write_json
 from phenolip.whole_files import whole_file
 
-BUILD_MARKER = ".phenolip-kg"
 JOURNAL = ".forgetting"
 _JOURNALLED = ("names", "groups", "hashes", "learned", "texts")
 
@@ -88,7 +87,7 @@ def remove(roots: list[Path], found: Findings, selection: Selection, unfinished:
     """
     try:
         folders = {folder for path in (*found.rows, *found.figures) for folder in path.parents} | set(unfinished)
-        builds = sorted({path.parent for root in roots for path in root.rglob(BUILD_MARKER)})
+        builds = sorted({path.parent for root in roots for path in root.rglob(MARKER)})
         kinds = {folder: kind for folder in sorted(folders) if (kind := _kind(folder)) is not None}
         _write_journal(roots[0] / JOURNAL, selection, kinds)
         for folder in builds:
@@ -125,7 +124,7 @@ def _write_journal(path: Path, selection: Selection, folders: Collection[Path]) 
 
 def _kind(folder: Path) -> Callable[[Path], None] | None:
     """What writes the manifest of a folder anew: of a build, an index or a prepared data set."""
-    if (folder / BUILD_MARKER).is_file():
+    if (folder / MARKER).is_file():
         return _recount_build
     if (folder / SETTINGS).is_file() and any(folder.glob("embeddings-*.parquet")):
         return _recount_index
@@ -171,7 +170,7 @@ def _remove_rows(found: Findings) -> None:
 
 
 def _is_part(path: Path) -> bool:
-    return path.name.startswith("part-") and (path.parent.parent / BUILD_MARKER).is_file()
+    return path.name.startswith("part-") and (path.parent.parent / MARKER).is_file()
 
 
 def _left(path: Path, found: Findings) -> pa.Table:

@@ -15,6 +15,7 @@ from phenolip.exceptions import DataError
 from phenolip.provenance import write_json
 
 FORGOTTEN = "forgotten.json"
+MARKER = ".phenolip-kg"  # in a folder that builds may write into
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,11 +31,10 @@ from phenolip.phenokg.articles.article_ids import read_article_ids
 from phenolip.phenokg.articles.article_xml import find_articles
 from phenolip.phenokg.build_config import BuildConfig, Stage, described
 from phenolip.phenokg.disk_errors import disk_errors
-from phenolip.phenokg.forgotten import Forgotten, read_forgotten
+from phenolip.phenokg.forgotten import MARKER, Forgotten, read_forgotten
 from phenolip.phenokg.parts import Counts, Part, count
 from phenolip.phenokg.records import ArticleFile, Drop, to_row, to_table
 from phenolip.phenokg.shards import SOURCE, Shard, write_shards
-from phenolip.phenokg.shrink_build import MARKER
 from phenolip.phenokg.split_pairs import KEYS, SPLITS, plan
 from phenolip.phenokg.table_files import TableFiles, read_manifest, write_manifest
 from phenolip.provenance import content_hash, git_commit, package_versions

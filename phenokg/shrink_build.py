@@ -9,8 +9,6 @@ import pyarrow.parquet as pq
 from phenolip.phenokg.parts import NUM_EXAMPLES, Part, part_numbers
 from phenolip.phenokg.table_files import TABLES, file_facts, write_manifest
 
-MARKER = ".phenolip-kg"  # in a folder that builds may write into
-
 
 def recount(folder: Path, manifest: dict[str, Any]) -> None:
     """Writes the manifest of a build with the counts, sizes and hashes of what is left."""
