@@ -41,6 +41,12 @@ def test_the_launcher_hands_the_config_on(monkeypatch):
     assert plugin.auto_wrap_policy.__name__ == "transformer_auto_wrap_policy"
 
 
+def test_what_the_page_puts_before_sbatch_is_enough(monkeypatch):
+    monkeypatch.setenv("FSDP_VERSION", "2")
+    monkeypatch.setenv("FSDP_AUTO_WRAP_POLICY", "TRANSFORMER_BASED_WRAP")
+    assert sharding_plugin("bf16").reshard_after_forward is True
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
