@@ -17,9 +17,11 @@ from .test_launch import call, launch  # noqa: F401
 pytestmark = pytest.mark.slow
 
 
-def test_a_stream_on_two_processes_trains_the_weights_of_one_and_resumes_them(call, tmp_path):  # noqa: F811
+def test_a_stream_on_two_processes_trains_the_weights_of_one_and_resumes_them(call, ontology, tmp_path):  # noqa: F811
     source = Path(call[call.index("--data") + 1])
-    whole = write_parquet(embedded_rows(load_pairs(source)), tmp_path / "whole", "train", SPLIT_PAIRS)[0]
+    whole = write_parquet(
+        embedded_rows(load_pairs(source, ontology=ontology)), tmp_path / "whole", "train", SPLIT_PAIRS
+    )[0]
     (tmp_path / "shards").mkdir()
     for number, start in enumerate((0, 10)):
         part = pq.read_table(whole).slice(start, 10)
