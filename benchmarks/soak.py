@@ -135,7 +135,7 @@ def soak(cases: list[Case], folder: Path, seconds: float, rng: random.Random, ma
             killed, ends = 0, [-1]
             while any(ends):
                 harmed = killed < max_kills and time.monotonic() < stop
-                harm = rng.uniform(0.02, pace[case.name] / 2) if harmed else None
+                harm = rng.uniform(0.02, pace[case.name] / 4) if harmed else None
                 killed += harm is not None
                 ends = live(case, output, harm, rng)
                 case.lives += 1
