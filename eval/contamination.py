@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from phenolip.datasets_scripts.telling_ids import article_of, telling_id
-from phenolip.eval.evaluators.base import MetricValue
-from phenolip.eval.evaluators.query_metrics import mean_metric
+from phenolip.eval.evaluators.base import EvaluationPairs, MetricValue
+from phenolip.eval.evaluators.query_metrics import mean_metric, pair_clusters
 from phenolip.eval.run_record import describe_metrics
 from phenolip.exceptions import DataError
 from phenolip.inference.candidates import model_file
@@ -166,6 +166,30 @@ def _near(images: Sequence[Any], trained: NDArray) -> NDArray:
     near = np.zeros(len(own), bool)
     near[left] = True
     return near
+
+
+def rows_of_pairs(pairs: EvaluationPairs) -> TaskRows:
+    """What an audit compares of image-caption pairs."""
+    return TaskRows(
+        pairs.sha256, pairs.images, pairs.image_codes, pairs.captions, pairs.row_ids, pairs.group_ids or None
+    )
+
+
+def audit_pairs(
+    index: Path | None,
+    pairs: EvaluationPairs,
+    model: str,
+    metrics: Mapping[str, MetricValue],
+    rows_of: Mapping[str, NDArray],
+) -> dict[str, Any] | None:
+    """`audit_task` of pairs for results.json, with `clean_part` where rows are touched; None without an index."""
+    audit = audit_task(index, rows_of_pairs(pairs), model)
+    if audit is None:
+        return None
+    summary = audit.summary()
+    if audit.rows.any():
+        summary["clean"] = clean_part(metrics, rows_of, audit.rows, pair_clusters(pairs))
+    return summary
 
 
 def audit_items(

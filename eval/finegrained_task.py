@@ -4,12 +4,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from phenolip.datasets_scripts.load import load_pairs
 from phenolip.datasets_scripts.tables import data_revision
 from phenolip.eval.class_report import cell_text, markdown_table, metric_table
-from phenolip.eval.contamination import find_contamination
+from phenolip.eval.contamination import audit_pairs, training_index
 from phenolip.eval.evaluators.base import EvaluationPairs
-from phenolip.eval.evaluators.finegrained import FineGrainedEvaluator
+from phenolip.eval.evaluators.finegrained import PREFIX, FineGrainedEvaluator
 from phenolip.eval.evaluators.query_metrics import describe_clusters
 from phenolip.eval.finding_labels import finding_labels
 from phenolip.eval.load_encoder import load_image_encoder
@@ -86,7 +88,16 @@ def evaluate_finegrained(
         "data": str(data),
         "split": split,
         "data_revision": revision,
-        "contamination": find_contamination(encoder.name, pairs.sha256),
+        "contamination": audit_pairs(
+            training_index(model, encoder),
+            pairs,
+            encoder.name,
+            metrics,
+            {
+                f"{PREFIX}_{slot}": np.array([row for row, _, _ in asked], int)
+                for slot, asked in evaluator.asked.items()
+            },
+        ),
         "num_candidates": len(predictor.categories),
         **describe_run(ontology, started),
     }

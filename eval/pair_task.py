@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from phenolip.datasets_scripts.load import load_pairs
 from phenolip.datasets_scripts.tables import data_revision
-from phenolip.eval.contamination import TaskRows, audit_task, clean_part, training_index
+from phenolip.eval.contamination import audit_task, clean_part, rows_of_pairs, training_index
 from phenolip.eval.evaluators.base import EvaluationPairs, MemoEncoder, MetricValue, SupportsEncoding
 from phenolip.eval.evaluators.knowledge import KnowledgeEvaluator
 from phenolip.eval.evaluators.query_metrics import pair_clusters
@@ -214,13 +214,6 @@ def run_evaluators(
     if pairs is not None and not any(len(row) for row in pairs.labels):
         logger.warning("No row shows a candidate phenotype: only image-caption retrieval was scored.")
     return Measurements(metrics, queries, predictions, breakdown, about)
-
-
-def rows_of_pairs(pairs: EvaluationPairs) -> TaskRows:
-    """What an audit compares of image-caption pairs."""
-    return TaskRows(
-        pairs.sha256, pairs.images, pairs.image_codes, pairs.captions, pairs.row_ids, pairs.group_ids or None
-    )
 
 
 def clean_pairs(pairs: EvaluationPairs, metrics: dict[str, MetricValue], touched: NDArray) -> dict[str, Any]:

@@ -5,10 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from phenolip.datasets_scripts.load import load_pairs
 from phenolip.datasets_scripts.tables import data_revision
 from phenolip.eval.class_report import markdown_table, metric_table
-from phenolip.eval.contamination import find_contamination
+from phenolip.eval.contamination import audit_pairs, training_index
 from phenolip.eval.evaluators.base import EvaluationPairs
 from phenolip.eval.evaluators.query_metrics import describe_clusters, pair_clusters
 from phenolip.eval.evaluators.unseen_terms import UnseenTermsEvaluator, held_out_labels
@@ -87,7 +89,9 @@ def evaluate_unseen(
         "data": str(data),
         "split": split,
         "data_revision": data_revision(dataset),
-        "contamination": find_contamination(encoder.name, pairs.sha256),
+        "contamination": audit_pairs(
+            training_index(model, encoder), pairs, encoder.name, metrics, {"unseen": np.array(evaluator.shown)}
+        ),
         "num_candidates": len(terms.hpo_ids),
         "candidates_hash": content_hash(sorted(terms.hpo_ids)),
         **describe_run(ontology, started),

@@ -111,7 +111,10 @@ def small(task, folder):
     return folder / "mine.yaml"
 
 
-@pytest.fixture(scope="module", params=list(METRICS))
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(task, marks=pytest.mark.slow) if "probe" in task else task for task in METRICS],
+)
 def runs(request, tmp_path_factory):
     """Two models on one set; the first was trained on three of its test images and on a near copy of a fourth."""
     folder = tmp_path_factory.mktemp(request.param)
