@@ -74,4 +74,7 @@ def _int8_table(int8: dict[str, Any]) -> str:
         lines.append(f"  cosine of {name:7s} mean {cosine['mean']:.4f}, lowest {cosine['min']:.4f}")
     for name, before in int8["float32"].items():
         lines.append(f"  {name:15s} {before:.3f} -> {int8['int8'][name]:.3f}")
+    full_ms, small_ms = (int8["processor_ms_each"][kind] for kind in ("float32", "int8"))
+    for name, before in full_ms.items():
+        lines.append(f"  processor time of one of the {name}: {before:.1f} -> {small_ms[name]:.1f} ms")
     return "\n".join(lines) + "\n"

@@ -1,6 +1,7 @@
 """What stands behind the page, without a browser."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -63,6 +64,21 @@ def test_scores_tree_and_map(model, picture):
     assert model.map_over(picture, CATARACT).size == (448, 448)
     with pytest.raises(DataError, match="HP:0000478 is not among the 3 candidates"):
         model.map_over(picture, EYE)
+
+
+def test_a_warm_start_changes_no_answer(model, picture):
+    before = model.score(picture).cosines
+    model.warm_up(picture)
+    np.testing.assert_array_equal(model.score(picture).cosines, before)
+
+
+def test_gradient_maps_of_two_users_at_once_are_those_of_one(model, picture):
+    """A map by gradients changes how the tower attends: without a lock the other user gets an error."""
+    alone = np.asarray(model.map_over(picture, CATARACT, "gradient"))
+    with ThreadPoolExecutor(4) as pool:
+        maps = list(pool.map(lambda _: model.map_over(picture, CATARACT, "gradient"), range(12)))
+    for one in maps:
+        np.testing.assert_allclose(np.asarray(one), alone, atol=1)
 
 
 def test_queries_are_terms_or_texts(model):

@@ -67,8 +67,10 @@ def test_retrieval_that_quantisation_changes():
     right, wrong = np.eye(2)[[0, 1] * 6], np.eye(2)[[1, 0] * 6]
     found = measure_int8(Fixed(right), Fixed(wrong), pairs)
     assert found["num_pairs"] == 12 and found["cosine_with_float32"]["images"] == {"mean": 0.0, "min": 0.0}
-    assert found["float32"] == {"i2t_hit_at_10": 1.0, "t2i_hit_at_10": 1.0}  # six alike, one of them the own
-    assert found["int8"] == {"i2t_hit_at_10": 0.0, "t2i_hit_at_10": 0.0}  # equal scores stand before the own
+    at_1 = {"i2t_hit_at_1": 0.0, "t2i_hit_at_1": 0.0}  # equal scores stand before the own
+    assert found["float32"] == {"i2t_hit_at_10": 1.0, "t2i_hit_at_10": 1.0, **at_1}  # six alike, one of them the own
+    assert found["int8"] == {"i2t_hit_at_10": 0.0, "t2i_hit_at_10": 0.0, **at_1}
+    assert all(ms >= 0 for spent in found["processor_ms_each"].values() for ms in spent.values())
     assert found["cosine_with_float32"]["texts"]["mean"] == pytest.approx(1.0)
 
 
