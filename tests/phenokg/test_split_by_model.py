@@ -85,12 +85,12 @@ def test_labels_of_a_range_share_their_text_and_a_label_may_have_two_texts():
 
 def test_a_caption_of_one_word_takes_no_time():
     caption = "a " * 4000
-    began = time.monotonic()
+    began = time.process_time()
     for text in ("a  " * 2000, "a  " * 2000 + "b", "b"):
         for start in (0, 50, 10**6):
             found = find_parts(caption, NamedParts([NamedPart("A", text, start)]))
             assert isinstance(found, Failure) == ("b" in text)
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_labels_after_their_text():
