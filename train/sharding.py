@@ -153,8 +153,9 @@ class WholeState:
         self.held, self.keeps = held, keeps
 
     def state_dict(self) -> dict[str, Any]:
-        """Of whole tensors, on the CPU where they were in shards; a module's are contiguous, as safetensors wants."""
-        return _mapped(self.held.state_dict(), self._gathered)
+        """Of whole tensors, on the CPU where they were in shards; a module's are contiguous and each its own."""
+        state = _mapped(self.held.state_dict(), self._gathered)
+        return _unshared(state) if isinstance(self.held, nn.Module) else state
 
     def load_state_dict(self, state: dict[str, Any], **kwargs: Any) -> Any:
         """From whole tensors; names may begin with "module.", as those of earlier checkpoints do."""
@@ -188,6 +189,16 @@ def _mapped(state: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
     if isinstance(state, dict):
         return {name: _mapped(value, change) for name, value in state.items()}
     return [_mapped(value, change) for value in state] if isinstance(state, list) else state
+
+
+def _unshared(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The state with a copy of every weight that stands under a second name, which safetensors refuses."""
+    seen: set[int] = set()
+    unshared = {}
+    for name, tensor in state.items():
+        unshared[name] = tensor.clone() if tensor.numel() and tensor.data_ptr() in seen else tensor
+        seen.add(tensor.data_ptr())
+    return unshared
 
 
 def _like(tensor: torch.Tensor, example: torch.Tensor | None) -> torch.Tensor:

@@ -83,6 +83,7 @@ def test_commands_on_texts_reach_for_nothing(offline):
     assert "Arachnodactyly" in ended.stdout
 
 
+@pytest.mark.slow
 def test_commands_on_models_reach_for_nothing(offline, tiny_model_dir, tmp_path):
     pairs = tmp_path / "pairs"
     pairs.mkdir()

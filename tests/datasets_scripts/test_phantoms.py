@@ -94,6 +94,7 @@ def test_terms_are_balanced():
     assert max(counts.values()) <= 2 * min(counts.values())
 
 
+@pytest.mark.slow
 def test_captions_mention_every_sign(round_of_phantoms):
     for phrasings in TEMPLATES:
         for index in range(len(round_of_phantoms)):

@@ -163,7 +163,7 @@ def test_composites_as_the_command_writes_them_are_read(tmp_path, capsys):
     ("text", "message"),
     [
         ("", "must hold at least one figure, got none"),
-        ("{", "row 1 must be .*, got '{'"),
+        ("{", "row 1 must be"),
         ('{"file_name": "a.png"}', "row 1 must be"),
         ('{"file_name": "a.png", "boxes": [["x"]]}', "row 1 must be"),
         ('{"file_name": "../a.png", "boxes": [[0, 0, 1, 1]]}', "`file_name` must lie in the folder, got '../a.png'"),

@@ -19,6 +19,8 @@ from phenolip.train.data import EpochPlan
 from phenolip.train.entry import run_entry_point
 from phenolip.train.loop import TrainingLoop
 
+pytestmark = pytest.mark.slow  # of starting two processes
+
 FAULTS = {  # name -> rank, what it says
     "nan": (1, "The loss is not finite at step 4"),
     "full_disk": (0, "is full: free some space and give `--resume true`"),
