@@ -36,7 +36,7 @@ POOLERS = {
     "siglip_vision_model": "head",
     "convnext": "layernorm",
 }
-# Attention of texts that lie end to end, without padding: `model.text_model.set_attn_implementation(UNPADDED)`.
+# Attention of texts that lie end to end, without padding: `model.text_model.tower.set_attn_implementation(UNPADDED)`.
 UNPADDED = "unpadded"
 _UNPADDED_TOWERS = ("bert", "roberta")
 _NUM_PREFIX_TOKENS = {"vit": 1, "clip_vision_model": 1, "dinov2": 1}

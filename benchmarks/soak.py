@@ -30,13 +30,19 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # no pool of threads that a fork would lose
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from phenolip.configuration_phenolip import PhenoLIPConfig
+from phenolip.datasets_scripts.load import load_pairs
+from phenolip.datasets_scripts.prepare import SPLIT_PAIRS
+from phenolip.datasets_scripts.tables import embedded_rows
 from phenolip.modeling_phenolip import PhenoLIPModel
+from phenolip.ontology.reader import load_ontology
 from phenolip.phenokg.build_config import BuildConfig, Stage
 from phenolip.phenokg.pipeline import build
 from phenolip.phenokg.steps import find_step, make_config
@@ -271,12 +277,15 @@ def make_cases(folder: Path) -> list[Case]:
     _write_towers(inputs)
     _write_pairs(inputs / "pairs")
     _write_terms(inputs / "hp.obo")
+    _write_shards(inputs / "pairs", inputs / "shards", inputs / "hp.obo")
     _write_articles(inputs / "articles")
     shared = f"--hpo {inputs}/hp.obo --text_path {inputs}/text --max_length 32 --mixed_precision no --num_threads 1"
     shared += " --save_steps 1 --log_steps 1 --resume true --learning_rate 1e-3"
     first = f"{shared} --max_steps 30 --batch_size 6 --evaluate false"
     second = f"{shared} --max_steps 30 --batch_size 8 --data {inputs}/pairs --vision_path {inputs}/vision"
     second += f" --knowledge_encoder {inputs}/text --image_size 32 --projection_dim 16 --name_weight 1"
+
+    streamed = f"--data {inputs}/shards --streaming true --shuffle_buffer 12"  # the last `--data` counts
 
     def case(name: str, main: Callable, call: str, **more) -> Case:
         def life(output: Path) -> None:
@@ -290,6 +299,8 @@ def make_cases(folder: Path) -> list[Case]:
         case("stage2-workers", stage2.main, f"{second} --num_workers 2"),
         case("stage2-2-processes", stage2.main, f"{second} --num_workers 1", num_processes=2),
         case("stage2-gradient-cache", stage2.main, f"{second} --micro_batch_size 4"),
+        case("stage2-streaming", stage2.main, f"{second} {streamed} --num_workers 2"),
+        case("stage2-streaming-2-processes", stage2.main, f"{second} {streamed} --num_workers 1", num_processes=2),
         Case("build", _build_life(inputs), ("tables/*",), signals=(signal.SIGKILL,)),
     ]
 
@@ -325,6 +336,17 @@ def _write_pairs(folder: Path, num_rows: int = 24) -> None:
         _draw(folder / f"{row}.png", row)
         lines.append({"file_name": f"{row}.png", "caption": f"picture {row}", "hpo_ids": [f"HP:{9900001 + row % 6}"]})
     (folder / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
+def _write_shards(pairs: Path, shards: Path, hpo: Path) -> None:
+    """The pairs in Parquet, in row groups that a stream shuffles."""
+    shards.mkdir()
+    rows = [
+        {name: row[name] for name in SPLIT_PAIRS}
+        for row in embedded_rows(load_pairs(pairs, ontology=load_ontology(hpo)))
+    ]
+    table = pa.Table.from_pylist(rows, schema=SPLIT_PAIRS.arrow_schema)
+    pq.write_table(table, shards / "train-00000-of-00001.parquet", row_group_size=3)
 
 
 def _draw(path: Path, seed: int) -> None:

@@ -16,7 +16,7 @@ def compile_towers(model: PhenoLIPModel, backend: str) -> None:
         backend: Of `torch.compile`: inductor, aot_eager or eager.
     """
     if model.text_model.tower.config._attn_implementation == UNPADDED:
-        model.text_model.set_attn_implementation("sdpa")
+        model.text_model.tower.set_attn_implementation("sdpa")
     model.text_model.width_multiple = WIDTH_MULTIPLE
     model.vision_model.tower.compile(backend=backend)
     model.text_model.tower.compile(backend=backend, dynamic=True)

@@ -80,7 +80,7 @@ def choose_attention(model: PreTrainedModel, device: torch.device) -> None:
     if device.type != "cpu":
         model.width_multiple = 8
     elif model.config.tower_config.hidden_size >= UNPADDED_FROM:
-        model.set_attn_implementation(UNPADDED)
+        model.tower.set_attn_implementation(UNPADDED)  # of the whole model it would warn of a tower unseen
 
 
 def set_dropout(model: nn.Module, probability: float) -> None:
