@@ -103,7 +103,7 @@ REASONS = {
     "needs the Hub": r"HF_TOKEN|HF_ENDPOINT|openai/|google/|Qwen/|microsoft/|fetch_articles",
     "needs a model server": r"openai_compatible",
     "trains or builds for minutes": r"accelerate|make |ablation|build|fit_separators|train_glyphs|composites|phantom",
-    "needs articles, figures or tables of your own": r" kg |audit|bench (build|draw)|prepare|extract",
+    "needs articles, figures or tables of your own": r" kg |audit|bench (build|draw)|prepare|extract|anonymise|forget",
     "needs a model or runs of your own": r"--model|runs/|compare",
     "measures for minutes on your own data": r"benchmarks/|python -[cm]",
 }
