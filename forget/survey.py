@@ -19,6 +19,7 @@ from phenolip.forget.needles import needles_of, page_holds
 from phenolip.forget.row_files import TABLE_SUFFIXES, image_hashes, read_rows
 from phenolip.forget.selection import LIGHT_COLUMNS, NAME_COLUMNS, Selection, texts_of
 from phenolip.images import IMAGE_SUFFIXES
+from phenolip.phenokg.articles.id_types import PMCID_TYPES
 
 PAGE_SUFFIXES = (".html", ".htm")
 ARTICLE_SUFFIXES = (".xml", ".nxml")
@@ -27,7 +28,8 @@ KGX_FOLDER = "kgx"
 MAX_ROUNDS = 8  # of rows that teach the names of further rows
 _PARTIAL = re.compile(r"\..+\.(\d+)-\d+\.partial")
 _MAX_FRONT = 2**18  # bytes of an article in which its own ids stand
-_ARTICLE_ID = re.compile(rb"<article-id\b[^>]*>([^<]+)<")
+_ARTICLE_ID = re.compile(rb"<article-id\b([^>]*)>([^<]+)<")
+_ID_TYPE = re.compile(rb"""\bpub-id-type\s*=\s*["']([^"']*)["']""")
 _RUN_OF_WORDS = 6  # that an answer of a language model must share with a text
 
 
@@ -208,8 +210,18 @@ def _is_named(path: Path, root: Path, selection: Selection) -> bool:
         return True
     with path.open("rb") as file:
         front = file.read(_MAX_FRONT).partition(b"</article-meta>")[0]
-    ids = [found.decode("utf-8", "replace").strip() for found in _ARTICLE_ID.findall(front)]
-    return any(selection.covers(name) for one in ids for name in (one, one.casefold(), f"PMC{one}"))
+    return any(map(selection.covers, _own_names(front)))
+
+
+def _own_names(front: bytes) -> Iterator[str]:
+    """What an article calls itself: PMC id and DOI. Its other numbers are those of other articles in other lists."""
+    for about, text in _ARTICLE_ID.findall(front):
+        kind, name = _ID_TYPE.search(about), text.decode("utf-8", "replace").strip()
+        match kind[1].decode("utf-8", "replace") if kind else "":
+            case "doi":
+                yield from (name, name.casefold())
+            case one if one in PMCID_TYPES:
+                yield from (name, f"PMC{name}")
 
 
 def _look_into(path: Path, selection: Selection, found: Findings) -> None:

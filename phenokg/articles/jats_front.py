@@ -5,14 +5,13 @@ from collections.abc import Iterable, Iterator
 
 from lxml import etree
 
+from phenolip.phenokg.articles.id_types import PMCID_TYPES
 from phenolip.phenokg.articles.jats_text import flat_text
 from phenolip.phenokg.licenses import read_license
 from phenolip.phenokg.records import License, TypedText
 
 _XLINK_HREF = "{http://www.w3.org/1999/xlink}href"
 _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
-# How PMC's exports have named its id over the years; "pmcaiid" counts versions and is another number.
-_PMCID_TYPES = ("pmcid", "pmc", "pmcid-ver", "pmc-uid", "pmcaid")
 _PMCID = re.compile(r"(?:PMC)?0*([1-9][0-9]{0,8})(?:\.([1-9][0-9]{0,3}))?", re.IGNORECASE)
 _PMCID_IN_PATH = re.compile(r"PMC([1-9][0-9]{0,8})(?:\.([1-9][0-9]{0,3}))?(?=$|[/_.-])", re.IGNORECASE)
 _PMC_VERSION_PATH = ".//article-version[@article-version-type='pmc-version']"
@@ -47,7 +46,7 @@ def read_ids(meta: etree._Element, path: str) -> dict[str, object]:
     pmids = [text for kind, text in given if kind == "pmid"]
     pmid = next((match[0] for text in pmids if (match := re.search("[1-9][0-9]{0,8}", text))), None)
     dois = [_DOI_PREFIX.sub("", text, count=1).lower() for kind, text in given if kind == "doi"]
-    used = {*_PMCID_TYPES, "pmid"}
+    used = {*PMCID_TYPES, "pmid"}
     other = [TypedText(kind, text) for kind, text in given if kind not in used | {"doi"}]
     other += [TypedText("doi", doi) for doi in dois[1:]]
     return {
@@ -120,10 +119,7 @@ def read_permissions(elements: Iterable[etree._Element]) -> License:
 
 def _read_pmcid(given: list[tuple[str, str]], path: str) -> tuple[str | None, int | None]:
     matches = [
-        match
-        for wanted in _PMCID_TYPES
-        for kind, text in given
-        if kind == wanted and (match := _PMCID.fullmatch(text))
+        match for wanted in PMCID_TYPES for kind, text in given if kind == wanted and (match := _PMCID.fullmatch(text))
     ]
     # The last part of the path that looks like an id is the closest to the file.
     matches += list(_PMCID_IN_PATH.finditer(path))[::-1]
