@@ -75,7 +75,7 @@ def evaluate_faces(
         raise ConfigurationError(f"`ks` and `decision_k` must be whole numbers of at least 1, got {ks}, {decision_k}.")
     prompts = check_prompts(settings.get("prompts", ["{}"]))
     ontology = load_ontology(hpo)
-    validation = _validation(data, ontology)
+    validation = _validation(data, ontology) if split != "val" else None  # not fitted on what it is reported on
     test = load_faces(data, ontology, split=split or ("test" if validation is not None else None))
     names = read_candidates(candidates, ontology) if candidates is not None else _occurring(test, ontology)
     _check_patients(data, validation, test)

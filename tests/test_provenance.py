@@ -15,9 +15,7 @@ def test_asking_for_the_commit_does_not_write_to_the_repository(tmp_path, monkey
     (tmp_path / "code.py").write_text("a = 1\n")
     git("add", "code.py")
     git("commit", "--quiet", "--message", "one")
-    os.utime(
-        tmp_path / "code.py", (1, 1)
-    )  # same bytes, another time: `git status` would write it down
+    os.utime(tmp_path / "code.py", (1, 1))  # same bytes, another time: `git status` would write it down
     before = (tmp_path / ".git/index").read_bytes()
     monkeypatch.setattr(provenance, "__file__", str(tmp_path / "provenance.py"))
     assert provenance.git_commit.__wrapped__() == git("rev-parse", "HEAD").stdout.strip()

@@ -80,6 +80,9 @@ def shardable(objective: nn.Module, accelerator: Accelerator) -> nn.Module:
         id(weight): nn.Parameter(weight.data.contiguous(), weight.requires_grad)  # FSDP2 takes no channels_last
         for weight in objective.parameters()
     }
+    for module in objective.modules():
+        for frozen in getattr(module, "_teacher", ()):
+            memo[id(frozen)] = frozen  # read alone: one of it is enough
     copied = copy.deepcopy(objective, memo)
     for weight in objective.parameters():
         weight.data = weight.data.new_empty(0)
