@@ -15,8 +15,8 @@ EXAMPLES = """examples:
   phenolip forget ward_pairs runs/mini --ids images/0007.png --check
       only the search, such as after a run on the source alone
 
-An id is a row id, file name, figure as ARTICLE/FIGURE, article or PMC id (its figures go too), or the SHA-256 of
-an image file. A subfigure goes with its whole figure. Copies of a picture go wherever their bytes are the same; name
+An id is a row id, file name, figure as ARTICLE/FIGURE, article, PMC id or DOI (its figures go too), or the SHA-256
+of an image file, which chooses where different pictures have one file name. A subfigure goes with its whole figure. Copies of a picture go wherever their bytes are the same; name
 the row by its id where pictures were scaled down. Name every folder that may hold copies, the source first of all.
 What a trained model has learnt cannot be taken out of its weights: train again. docs/reliability.md has the rest."""
 
@@ -93,7 +93,7 @@ def _traces(roots: list[Path], caches: list[Path], selection, found) -> dict[Pat
     from phenolip.forget.needles import find_bytes, needles_of
     from phenolip.forget.survey import files_below
 
-    needles = needles_of(selection, found.texts_kept)
+    needles = needles_of(selection, found.texts_kept, found.names_kept)
     left: dict[Path, str] = {}
     for root in (*roots, *caches):
         left |= find_bytes(root, files_below([root]), needles, selection.hashes)
@@ -115,6 +115,8 @@ def _show(roots: list[Path], found) -> None:
         lines.append("Tables in the cache of datasets go whole; they are made again when data is read or prepared.")
     if found.texts_kept:
         lines.append(f"{len(found.texts_kept):,} texts stay, since rows that stay hold them too.")
+    if found.names_kept:
+        lines.append(f"{len(found.names_kept):,} names stay, since other rows with other texts have them too.")
     sys.stdout.write("\n".join(lines) + "\n")
 
 

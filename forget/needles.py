@@ -38,10 +38,11 @@ class Needles:
         return "text" if any(text in data for text in self.texts) else None
 
 
-def needles_of(selection: Selection, texts_kept: Collection[str] = ()) -> Needles:
+def needles_of(selection: Selection, texts_kept: Collection[str] = (), names_kept: Collection[str] = ()) -> Needles:
     """Names and texts of the rows that go, as UTF-8, JSON, CSV and HTML write them; without short ones, and without
-    texts that rows that stay hold too."""
+    those that rows that stay hold too."""
     names = {name for name in (*selection.names, *selection.learned, *selection.groups) if len(name) >= MIN_ID}
+    names -= set(names_kept)
     texts = {text for text in selection.texts if len(text) >= MIN_TEXT} - set(texts_kept)
     return Needles(_spelt(names), _spelt(texts))
 

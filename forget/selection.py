@@ -4,10 +4,12 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
 from phenolip.datasets_scripts.sources import GROUP_COLUMNS
 from phenolip.exceptions import ConfigurationError
+from phenolip.images import IMAGE_SUFFIXES
 from phenolip.phenokg.forgotten import wholes
 
 #: Columns that name a row; a name covers what lies below it, as an article its figures and a folder its files.
@@ -23,6 +25,7 @@ TEXT_COLUMNS = frozenset(
 )
 #: Columns of a row, beside the caption's, that say where it lies: what is enough to choose rows by.
 LIGHT_COLUMNS = frozenset((*NAME_COLUMNS, *GROUP_COLUMNS, *HASH_COLUMNS, "figure_id", "figure", "figures"))
+_FILE_COLUMNS = ("file_name", "image_path", "filepath")
 _ROW_IDS = ("row_id", "file_name", "image_path", "filepath", "__key__")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REPEATED = re.compile(r" \(\d+\)$")  # what an evaluation adds to the second of two equal ids
@@ -112,6 +115,13 @@ class Selection:
             self.names.add(row["source"])  # the file of an article
         self.hashes.update(row[column] for column in HASH_COLUMNS if isinstance(row.get(column), str))
 
+    def other_names(self, row: Mapping[str, Any]) -> Iterator[str]:
+        """Names that a row which stays shares by chance with one that goes: it has texts, and none of that one's."""
+        texts = set(texts_of(row))
+        if texts and not texts & self.texts:
+            names = (plain_name(row[column]) for column in _ROW_IDS if isinstance(row.get(column), str | int))
+            yield from (name for name in names if name in self.learned and not self.covers(name))
+
     def learn_texts(self, row: Mapping[str, Any]) -> None:
         """Remembers the texts of a row that goes."""
         self.texts.update(texts_of(row))
@@ -120,6 +130,15 @@ class Selection:
 def plain_name(name: str | int) -> str:
     """A name as the data has it, without the number that an evaluation puts behind equal ones."""
     return _REPEATED.sub("", str(name))
+
+
+def file_names(row: Mapping[str, Any]) -> Iterator[str]:
+    """What a row calls its picture's file: a name that rows of other data may have too, unlike one of an article."""
+    if row.get("article_id"):
+        return
+    yield from (row[column] for column in _FILE_COLUMNS if isinstance(row.get(column), str))
+    if isinstance(name := row.get("row_id"), str) and PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES:
+        yield name
 
 
 def figure_name(row: Mapping[str, Any]) -> str | None:

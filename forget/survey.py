@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 import sqlite3
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from phenolip.command_line import printable
 from phenolip.exceptions import ConfigurationError
 from phenolip.forget.needles import needles_of, page_holds
 from phenolip.forget.row_files import TABLE_SUFFIXES, image_hashes, read_rows
-from phenolip.forget.selection import LIGHT_COLUMNS, NAME_COLUMNS, Selection, texts_of
+from phenolip.forget.selection import LIGHT_COLUMNS, NAME_COLUMNS, Selection, file_names, plain_name, texts_of
 from phenolip.images import IMAGE_SUFFIXES
 from phenolip.phenokg.articles.id_types import PMCID_TYPES
 
@@ -52,6 +53,8 @@ class Findings:
         kgx: Files of a graph, which are written anew.
         models: Model folders that were trained on a row.
         texts_kept: Texts of the rows that go which rows that stay hold too.
+        names_kept: Names of the rows that go which other rows, that stay, have too.
+        named_pictures: File name that was given -> SHA-256 of a picture of that name -> where it was found first.
     """
 
     rows: dict[Path, list[int]] = field(default_factory=dict)
@@ -68,6 +71,8 @@ class Findings:
     kgx: list[Path] = field(default_factory=list)
     models: list[Path] = field(default_factory=list)
     texts_kept: set[str] = field(default_factory=set)
+    names_kept: set[str] = field(default_factory=set)
+    named_pictures: dict[str, dict[str, Path]] = field(default_factory=lambda: defaultdict(dict))
 
     def places(self) -> dict[str, int]:
         """Kind of place -> how many rows or files of it go."""
@@ -96,9 +101,10 @@ def survey(roots: Iterable[Path], selection: Selection, caches: Iterable[Path] =
         caches: Folders of `datasets`, in which copies of tables lie as Arrow files.
 
     Raises:
-        ConfigurationError: A folder is not there.
+        ConfigurationError: A folder is not there, or a file name is that of different pictures.
         DataError: A table is damaged.
     """
+    roots = list(roots)
     files = list(files_below(roots))
     cached = [path for root in caches if root.is_dir() for path in files_below([root])]
     tables = [
@@ -106,24 +112,52 @@ def survey(roots: Iterable[Path], selection: Selection, caches: Iterable[Path] =
     ]
     arrow = [path for path in cached if path.suffix == ".arrow"]
     hashes = {path: _sha256(path) for path in files if path.suffix.lower() in IMAGE_SUFFIXES}
+    by_name = _pictures_by_name(hashes, roots, selection)
     before = -1
     for _ in range(MAX_ROUNDS):
         if selection.size() == before:
             break
         before = selection.size()
         found = Findings()
+        for path, name in by_name.items():
+            if name in selection.names:
+                found.named_pictures[name].setdefault(hashes[path], path)
+                selection.hashes.add(hashes[path])
         for path in (*tables, *arrow):
             _choose_rows(path, selection, found, hashes)
+    _refuse_ambiguous(found)
     _read_texts(found, [*tables, *arrow], selection)
     found.arrow = sorted({path.parent for path in arrow if path in found.rows})
     for path in arrow:
         found.rows.pop(path, None)
-    found.images = [path for path, sha256 in hashes.items() if sha256 in selection.hashes]
+    found.images = [path for path, sha256 in hashes.items() if sha256 in selection.hashes or path in by_name]
     found.articles = sorted(_articles(files, roots, selection))
     for path in files:
         _look_into(path, selection, found)
-    _derived(files, list(roots), selection, found)
+    _derived(files, roots, selection, found)
     return found
+
+
+def _pictures_by_name(hashes: Iterable[Path], roots: list[Path], selection: Selection) -> dict[Path, str]:
+    """Pictures that were named, whether a table lists them or not: file -> its path in the folder."""
+    names = {}
+    for path in hashes:
+        root = next(root for root in roots if path.is_relative_to(root))
+        if selection.covers(name := path.relative_to(root).as_posix()):
+            names[path] = name
+    return names
+
+
+def _refuse_ambiguous(found: Findings) -> None:
+    for name, pictures in found.named_pictures.items():
+        if len(pictures) > 1:
+            which = ", ".join(f"{sha256} ({path})" for sha256, path in sorted(pictures.items()))
+            raise ConfigurationError(
+                printable(
+                    f"`--ids` {name} is the file name of {len(pictures)} different pictures: name those that are to "
+                    f"go by their SHA-256, of {which}."
+                )
+            )
 
 
 def files_below(roots: Iterable[Path]) -> Iterator[Path]:
@@ -148,6 +182,9 @@ def _choose_rows(path: Path, selection: Selection, found: Findings, hashes: dict
         if selection.matches(row):
             gone.append(number)
             selection.learn(row)
+            if isinstance(own := row.get("sha256"), str):
+                for name in filter(selection.covers, file_names(row)):
+                    found.named_pictures[plain_name(name)].setdefault(own, path)
         elif places := selection.gone_figures(row):
             gone_figures[number] = places
     found.num_rows[path] = number + 1
@@ -170,7 +207,7 @@ def _embedded_hashes(path: Path) -> list[str | None] | None:
 
 
 def _read_texts(found: Findings, tables: list[Path], selection: Selection) -> None:
-    """Texts of rows that go, then those of them that rows that stay hold too."""
+    """Texts of rows that go, then those of them, and the names, that rows that stay hold too."""
     for path in {**found.rows, **found.figures}:
         gone, figures = set(found.rows.get(path, ())), found.figures.get(path, {})
         for number, row in enumerate(read_rows(path)):
@@ -178,12 +215,13 @@ def _read_texts(found: Findings, tables: list[Path], selection: Selection) -> No
                 selection.learn_texts(row)
             for place in figures.get(number, ()):
                 selection.learn_texts(row["figures"][place])
-    for path in tables if selection.texts else ():
+    for path in tables if selection.texts or selection.learned else ():
         gone, figures = set(found.rows.get(path, ())), found.figures.get(path, {})
         for number, row in enumerate(read_rows(path)):
             if number not in gone:
                 row = row if number not in figures else _without(row, figures[number])
                 found.texts_kept.update(selection.texts.intersection(texts_of(row)))
+                found.names_kept.update(selection.other_names(row))
 
 
 def _without(row: dict[str, Any], places: list[int]) -> dict[str, Any]:
@@ -263,7 +301,7 @@ def _derived(files: list[Path], roots: list[Path], selection: Selection, found: 
     }
     if not touched and not found.text_features:
         return
-    needles = needles_of(selection, found.texts_kept)
+    needles = needles_of(selection, found.texts_kept, found.names_kept)
     stores = {path.parent for path in found.text_features}
     for path in files:
         if path.suffix.lower() in PAGE_SUFFIXES or path.name == "overlay.png":

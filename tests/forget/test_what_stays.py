@@ -71,3 +71,51 @@ def test_an_article_goes_by_its_pmc_id_or_doi_and_by_no_other_number(kind, value
     path.write_text(ARTICLE.format(f'<article-id specific-use="x" pub-id-type="{kind}">{value}</article-id>'))
     forget(tmp_path / "articles", ids=[asked])
     assert path.exists() is not goes
+
+
+def test_one_file_name_of_two_pictures_is_refused_and_the_hash_chooses(tmp_path, capsys):
+    ward = write_list(tmp_path / "ward", {"images/0007.png": "red", "images/0008.png": "white"})
+    other = write_list(tmp_path / "other", {"images/0007.png": "blue", "images/0009.png": "black"})
+    before = {path: path.read_bytes() for path in (*ward.rglob("*.*"), *other.rglob("*.*"))}
+    assert forget(ward, other, ids=["images/0007.png"]) == 2
+    asked = capsys.readouterr().err
+    gone = sha256(ward / "images" / "0007.png")
+    assert "2 different pictures" in asked and gone in asked and sha256(other / "images" / "0007.png") in asked
+    assert {path: path.read_bytes() for path in (*ward.rglob("*.*"), *other.rglob("*.*"))} == before
+
+    assert forget(ward, other, ids=[gone]) == 0, "the other row's name is no trace"
+    assert "1 names stay" in capsys.readouterr().out
+    assert not (ward / "images" / "0007.png").exists()
+    for path in other.rglob("*.*"):
+        assert path.read_bytes() == before[path]
+
+
+def test_a_copy_of_other_bytes_under_the_same_name_and_text_is_still_a_trace(tmp_path, capsys):
+    """A picture scaled down: nothing but its name leads to it."""
+    ward = write_list(tmp_path / "ward", {"images/0007.png": "red"})
+    text = json.loads((ward / "metadata.jsonl").read_text())["caption"]
+    write_rows(tmp_path / "small", [{"row_id": "images/0007.png", "caption": text, "sha256": "0" * 64}])
+    assert forget(ward, tmp_path / "small", ids=[sha256(ward / "images" / "0007.png")]) == 1
+    assert "still holds a name" in capsys.readouterr().out
+
+
+def test_a_picture_that_no_table_lists_goes_by_its_name_with_its_copies(tmp_path):
+    folder = tmp_path / "ward" / "images"
+    folder.mkdir(parents=True)
+    for name, colour in (("0007.png", "red"), ("00071.png", "blue"), ("copy.png", "red")):
+        Image.new("RGB", (8, 8), colour).save(folder / name)
+    assert forget(tmp_path / "ward", ids=["images/0007.png"]) == 0
+    assert [path.name for path in folder.iterdir()] == ["00071.png"]
+
+
+def test_pictures_of_one_bytes_in_folders_of_two_articles_go_with_the_named_one_alone(tmp_path):
+    """Such as a journal's logo."""
+    for name in ("PMC12345", "PMC67890"):
+        folder = tmp_path / "articles" / name
+        folder.mkdir(parents=True)
+        (folder / "a.xml").write_text(ARTICLE.format(""))
+        Image.new("RGB", (8, 8), "red").save(folder / "logo.png")
+    assert forget(tmp_path / "articles", ids=["PMC12345"]) == 0
+    assert sorted(path.name for path in (tmp_path / "articles").rglob("*.*") if path.suffix != ".json") == [
+        *("a.xml", "logo.png")
+    ]
