@@ -7,7 +7,7 @@ from pathlib import Path
 
 EXAMPLES = """examples:
   phenolip forget my_phenokg runs/phenokg runs/index runs/mini --ids PMC123 PMC77.1/fig2 --dry_run
-      how many rows, pictures, stored features and pages would go, and from where; nothing is changed
+      how many rows and features would go, and which pictures, pages and articles; nothing is changed
   phenolip forget ward_pairs runs/mini runs/index --ids images/0007.png --receipt private/receipt.json
       they go, then every file is searched for what must be gone; the receipt has counts and hashes, no name or text
   phenolip forget ward_pairs runs/mini --groups patient-12 --ids_file ids.txt
@@ -16,8 +16,9 @@ EXAMPLES = """examples:
       only the search, such as after a run on the source alone
 
 An id is a row id, file name, figure as ARTICLE/FIGURE, article, PMC id or DOI (its figures go too), or the SHA-256
-of an image file, which chooses where different pictures have one file name. A subfigure goes with its whole figure. Copies of a picture go wherever their bytes are the same; name
-the row by its id where pictures were scaled down. Name every folder that may hold copies, the source first of all.
+of an image file, which chooses where different pictures have one file name. A subfigure goes with its whole figure.
+Copies of a picture go wherever their bytes are the same; name the row by its id where it was scaled down. Name every
+folder that may hold copies, the source first of all.
 What a trained model has learnt cannot be taken out of its weights: train again. docs/reliability.md has the rest."""
 
 
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         found = survey(roots, selection, caches)
         if args.check:
             return _report(_traces(roots, caches, selection, found))
-        _show(roots, found)
+        _show(roots, found, args.dry_run)
         if args.dry_run:
             sys.stdout.write("Nothing was changed.\n")
             return 0
@@ -100,13 +101,23 @@ def _traces(roots: list[Path], caches: list[Path], selection, found) -> dict[Pat
     return left
 
 
-def _show(roots: list[Path], found) -> None:
+def _show(roots: list[Path], found, in_full: bool) -> None:
+    from phenolip.command_line import printable
+
     lines = [f"{number:>9,} {name}" for name, number in found.places().items()] or ["Nothing was found."]
     for path in {**found.rows, **found.figures}:
-        root = next((root for root in roots if path.is_relative_to(root)), None)
-        place = path.relative_to(root.parent) if root else path
         number = len(found.rows.get(path, ())) + sum(map(len, found.figures.get(path, {}).values()))
-        lines.append(f"{number:>9,} of {found.num_rows[path]:,} rows: {place}")
+        lines.append(f"{number:>9,} of {found.num_rows[path]:,} rows: {_place(path, roots)}")
+    if in_full:
+        lines += [
+            f"{kind} goes: {_place(path, roots)}"
+            for kind, paths in (
+                ("picture", found.images),
+                ("page", found.pages),
+                ("file of an article", found.articles),
+            )
+            for path in paths
+        ]
     lines += [
         f"Not removable: the weights of {folder}, which was trained on a row; train it again."
         for folder in found.models
@@ -117,12 +128,19 @@ def _show(roots: list[Path], found) -> None:
         lines.append(f"{len(found.texts_kept):,} texts stay, since rows that stay hold them too.")
     if found.names_kept:
         lines.append(f"{len(found.names_kept):,} names stay, since other rows with other texts have them too.")
-    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.write("\n".join(map(printable, lines)) + "\n")
+
+
+def _place(path: Path, roots: list[Path]) -> Path:
+    root = next((root for root in roots if path.is_relative_to(root)), None)
+    return path.relative_to(root.parent) if root else path
 
 
 def _report(left: dict[Path, str]) -> int:
+    from phenolip.command_line import printable
+
     for path, kind in sorted(left.items()):
-        sys.stdout.write(f"still holds a {kind}: {path}\n")
+        sys.stdout.write(printable(f"still holds a {kind}: {path}") + "\n")
     if not left:
         sys.stdout.write("No file of these folders holds a name, text or picture of what is gone.\n")
     return int(bool(left))

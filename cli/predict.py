@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from phenolip import __version__
+from phenolip.command_line import printable
 from phenolip.exceptions import ConfigurationError
 from phenolip.inference.candidates import read_candidates, subtree_candidates
 from phenolip.inference.image_files import image_files, score_files
@@ -209,7 +210,7 @@ def _write_tables(
     for image, scores, rows in found:
         if args.hierarchy:
             (tree,) = predictor.trees(scores, ontology, top=args.top)
-            sys.stdout.write(f"{image}  ({num_candidates:,} candidates)\n{format_tree(tree)}\n\n")
+            sys.stdout.write(f"{printable(image)}  ({num_candidates:,} candidates)\n{format_tree(tree)}\n\n")
         else:
             sys.stdout.write(_table(image, rows, num_candidates))
 
@@ -241,7 +242,7 @@ def _best(
 def _table(image: str, rows: list["PhenotypePrediction"], num_candidates: int) -> str:
     width = max([len("phenotype"), *(len(row.name) for row in rows)])
     lines = [
-        f"{image}  ({num_candidates:,} candidates)",
+        f"{printable(image)}  ({num_candidates:,} candidates)",
         f"  {'HPO id':10s}  {'phenotype':{width}s}  cosine  probability",
     ]
     lines += [f"  {row.hpo_id:10s}  {row.name:{width}s}  {row.cosine:6.3f}  {row.probability:11.3f}" for row in rows]

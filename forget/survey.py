@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from phenolip.command_line import printable
 from phenolip.exceptions import ConfigurationError
 from phenolip.forget.needles import needles_of, page_holds
 from phenolip.forget.row_files import TABLE_SUFFIXES, image_hashes, read_rows
@@ -23,6 +22,8 @@ from phenolip.images import IMAGE_SUFFIXES
 from phenolip.phenokg.articles.id_types import PMCID_TYPES
 
 PAGE_SUFFIXES = (".html", ".htm")
+_OUR_PAGE = re.compile(rb"""<meta name=["']?generator["']? content=["']?phenolip\b""")
+_MAX_HEAD = 2**10  # bytes of a page in which it says who wrote it
 ARTICLE_SUFFIXES = (".xml", ".nxml")
 ANSWER_SUFFIXES = (".sqlite", ".sqlite3", ".db")
 KGX_FOLDER = "kgx"
@@ -153,10 +154,8 @@ def _refuse_ambiguous(found: Findings) -> None:
         if len(pictures) > 1:
             which = ", ".join(f"{sha256} ({path})" for sha256, path in sorted(pictures.items()))
             raise ConfigurationError(
-                printable(
-                    f"`--ids` {name} is the file name of {len(pictures)} different pictures: name those that are to "
-                    f"go by their SHA-256, of {which}."
-                )
+                f"`--ids` {name} is the file name of {len(pictures)} different pictures: name those that are to "
+                f"go by their SHA-256, of {which}."
             )
 
 
@@ -294,7 +293,7 @@ def _runs(text: str) -> Iterator[str]:
 
 
 def _derived(files: list[Path], roots: list[Path], selection: Selection, found: Findings) -> None:
-    """What names no rows, or may show them: it goes where a table beside or below it lost one."""
+    """What names no rows, or may show them: where we wrote it, it goes if a table beside or below it lost one."""
     touched = {folder for path in (*found.rows, *found.figures) for folder in path.parents}
     touched &= {
         folder for path in files for folder in path.parents if any(folder.is_relative_to(root) for root in roots)
@@ -304,8 +303,11 @@ def _derived(files: list[Path], roots: list[Path], selection: Selection, found: 
     needles = needles_of(selection, found.texts_kept, found.names_kept)
     stores = {path.parent for path in found.text_features}
     for path in files:
-        if path.suffix.lower() in PAGE_SUFFIXES or path.name == "overlay.png":
-            if path.parent in touched or page_holds(path, needles):
+        if path.suffix.lower() in PAGE_SUFFIXES:
+            if (path.parent in touched and _is_our_page(path)) or page_holds(path, needles):
+                found.pages.append(path)
+        elif path.name == "overlay.png":  # of a measurement on masks, beside its rows
+            if path.with_name("per_query.parquet") in found.rows:
                 found.pages.append(path)
         elif path.suffix == ".npy" and (path.parent in stores and path.name.startswith("rows_") or _is_by_row(path)):
             found.gathered.append(path)
@@ -313,6 +315,11 @@ def _derived(files: list[Path], roots: list[Path], selection: Selection, found: 
             found.kgx.append(path)
         elif path.name == "training_index.parquet" and path in found.rows:
             found.models.append(path.parent)
+
+
+def _is_our_page(path: Path) -> bool:
+    with path.open("rb") as file:
+        return _OUR_PAGE.search(file.read(_MAX_HEAD)) is not None
 
 
 def _is_by_row(path: Path) -> bool:

@@ -33,7 +33,8 @@ def search_page(title: str, facts: Mapping[str, Any], results: Sequence[tuple[st
     shown = " · ".join(f"{escape(name)}: {escape(str(value))}" for name, value in facts.items())
     parts = [f"<h2>{escape(query)}</h2><ol class=hits>{''.join(map(_item, hits))}</ol>" for query, hits in results]
     return (
-        '<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width">'
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=generator content=phenolip>"
+        '<meta name=viewport content="width=device-width">'
         "<meta http-equiv=Content-Security-Policy content=\"default-src 'none'; img-src data:; style-src "
         f"'unsafe-inline'\"><title>{escape(title)}</title><style>{_STYLE}</style><h1>{escape(title)}</h1>"
         f"<p class=note>{shown}</p><p class=note>{escape(note)}</p>{''.join(parts)}</html>\n"

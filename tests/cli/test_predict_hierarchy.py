@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -76,3 +77,12 @@ def test_the_ontology_task_writes_gains(folder, tiny_model_dir, tmp_path, capsys
     assert metrics["zero_shot_violation_at_10_consistent_up"]["value"] == 0
     assert metrics["i2p_hit_at_10_ensemble_gain"]["n"] == 3
     assert "zero_shot_top1_ensemble" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("hierarchy", [False, True])
+def test_a_file_name_is_shown_and_not_obeyed(hierarchy, capsys):
+    from phenolip.cli.predict import _write_tables
+
+    predictor = SimpleNamespace(names=["a"], trees=lambda *_, **__: [[]])
+    _write_tables(SimpleNamespace(hierarchy=hierarchy, top=1), predictor, [("a\x1b[2J.png", None, [])], None)
+    assert capsys.readouterr().out.startswith(r"a\x1b[2J.png  (1 candidates)")

@@ -86,7 +86,7 @@ def template(tiny_model_dir, tmp_path_factory):
     evaluated.mkdir()
     queries = pa.table({"metric": ["i2t"] * NUM_ROWS, "query_id": rows["row_id"][:], "value": np.arange(9.0)})
     pq.write_table(queries, evaluated / "per_query.parquet")
-    (evaluated / "report.html").write_text("<p>pictures without a name</p>")
+    (evaluated / "report.html").write_text('<meta name="generator" content="phenolip"><p>pictures without a name</p>')
     answers = AnswerCache(tmp_path / "models" / "answers.sqlite")
     answers.put("1", json.dumps({"description": "Seen: " + MARKER.casefold()}), "model")
     answers.put("2", json.dumps({"description": "A hand of patient x with long fingers and more"}), "model")

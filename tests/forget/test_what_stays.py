@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import datasets
 import pyarrow as pa
@@ -119,3 +120,40 @@ def test_pictures_of_one_bytes_in_folders_of_two_articles_go_with_the_named_one_
     assert sorted(path.name for path in (tmp_path / "articles").rglob("*.*") if path.suffix != ".json") == [
         *("a.xml", "logo.png")
     ]
+
+
+def test_pages_of_somebody_else_stay_and_a_dry_run_names_what_goes(tmp_path, capsys):
+    root = tmp_path / "root"
+    write_rows_of(root / "data" / "tables")
+    write_list(root / "ward", {"images/0007.png": "red"}, column="text")
+    for place in (root, root / "data", root / "data" / "tables"):
+        (place / "index.html").write_text("<p>my own notes</p>")
+    (root / "data" / "report.html").write_text('<head><meta name="generator" content="phenolip"></head>')
+    (root / "ours.html").write_text("<meta name=generator content=phenolip>")
+    (root / "aside\x1b[2J.html").write_text("<p>A hand, number 0</p>")
+    (root / "data" / "overlay.png").write_bytes(b"my own drawing")
+    asked = [root], ["row-0", "images/0007.png"]
+    assert forget(*asked[0], ids=asked[1], more=["--dry_run"]) == 0
+    shown = capsys.readouterr().out
+    for line in (
+        "page goes: root/data/report.html",
+        "page goes: root/ours.html",
+        r"page goes: root/aside\x1b[2J.html",
+    ):
+        assert line in shown
+    assert "picture goes: root/ward/images/0007.png" in shown and "index.html" not in shown and "\x1b" not in shown
+    assert forget(*asked[0], ids=asked[1]) == 0
+    left = {path.relative_to(root).as_posix() for path in (*root.rglob("*.html"), *root.rglob("overlay.png"))}
+    assert left == {"index.html", "data/index.html", "data/tables/index.html", "data/overlay.png"}
+
+
+def test_pages_that_we_write_say_so():
+    """By which they are told from a user's own; every template, and the page that has none."""
+    from phenolip.forget.survey import _OUR_PAGE
+    from phenolip.inference.search_page import search_page
+
+    root = Path(__file__).parents[2]
+    pages = [path.read_text() for path in root.glob("[a-z]*/**/*.html.jinja")]
+    whole = [page for page in pages if page.startswith("<!doctype")]
+    assert len(whole) > 7 and all(_OUR_PAGE.search(page[:512].encode()) for page in whole)
+    assert _OUR_PAGE.search(search_page("title", {}, [], "note").encode())
