@@ -52,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run and args.check:
         raise ConfigurationError("`--dry_run` and `--check` change nothing both; give one of them.")
     selection = Selection.of([*args.ids, *_ids_of(args.ids_file)], args.groups)
-    roots = list(dict.fromkeys(folder.expanduser().absolute() for folder in args.dirs))
+    given = list(dict.fromkeys(folder.expanduser().resolve() for folder in args.dirs))
+    roots = [root for root in given if not any(other in root.parents for other in given)]
     caches = [] if args.keep_datasets_cache else _datasets_cache()
     with locked(roots):
         unfinished = take_up(roots, selection)

@@ -7,9 +7,9 @@ readable by its owner alone, lies in the first folder, and is deleted at the end
 import hashlib
 import json
 import os
+import re
 import shutil
 import sqlite3
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -31,18 +31,23 @@ from phenolip.provenance import content_hash, write_json
 from phenolip.whole_files import whole_file
 
 JOURNAL = ".forgetting"
+_LOCK = re.compile(r"(?:\.[0-9a-f]{16})?\.lock")  # of a folder, and of a part of stored text features
+_PART = re.compile(r"part-(\d+)(?:\.drops)?\.parquet")
 _JOURNALLED = ("names", "groups", "hashes", "learned", "texts")
 
 
 @contextmanager
 def locked(roots: list[Path]) -> Iterator[None]:
-    """Holds every lock that lies below some folders: no build, run or cache writes meanwhile.
+    """Holds every lock of ours that lies below some folders: no build, run or cache writes meanwhile.
+
+    Other files that end in ".lock", such as those of package managers, hold something: opening them as locks may empty
+    them.
 
     Raises:
         ConfigurationError: One is held by another process.
     """
     with ExitStack() as stack:
-        for path in [path for path in files_below(roots) if path.suffix == ".lock" or path.name == ".lock"]:
+        for path in [path for path in files_below(roots) if _LOCK.fullmatch(path.name)]:
             try:
                 stack.enter_context(FileLock(path).acquire(timeout=0))
             except Timeout:
@@ -59,6 +64,7 @@ def take_up(roots: list[Path], selection: Selection) -> set[Path]:
         Folders whose manifests these runs had yet to write.
 
     Raises:
+        ConfigurationError: Such a run had further folders, which are not named now.
         DataError: A journal is damaged.
     """
     folders: set[Path] = set()
@@ -68,8 +74,14 @@ def take_up(roots: list[Path], selection: Selection) -> set[Path]:
             for name in _JOURNALLED:
                 getattr(selection, name).update(journal[name])
             folders.update(map(Path, journal["folders"]))
+            left = [Path(root) for root in journal["roots"] if Path(root).is_dir()]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{path} is damaged; delete it, and name all rows again.") from error
+        if absent := [root for root in left if not any(one in (root, *root.parents) for one in roots)]:
+            places = ", ".join(map(str, absent))
+            raise ConfigurationError(
+                f"`dir` must name {places} too: a run that was cut off has yet to take rows from it (see {path})."
+            )
     return {folder for folder in folders if folder.is_dir()}
 
 
@@ -89,7 +101,7 @@ def remove(roots: list[Path], found: Findings, selection: Selection, unfinished:
         folders = {folder for path in (*found.rows, *found.figures) for folder in path.parents} | set(unfinished)
         builds = sorted({path.parent for root in roots for path in root.rglob(MARKER)})
         kinds = {folder: kind for folder in sorted(folders) if (kind := _kind(folder)) is not None}
-        _write_journal(roots[0] / JOURNAL, selection, kinds)
+        _write_journal(roots, selection, kinds)
         for folder in builds:
             add_forgotten(folder, sorted(selection.names | selection.learned))
         _remove_derived(found)
@@ -113,11 +125,13 @@ def _journals(roots: list[Path]) -> list[Path]:
     return [path for path in files_below(roots) if path.name == JOURNAL]
 
 
-def _write_journal(path: Path, selection: Selection, folders: Collection[Path]) -> None:
+def _write_journal(roots: list[Path], selection: Selection, folders: Collection[Path]) -> None:
     before = os.umask(0o077)
     try:
         values = {name: sorted(getattr(selection, name)) for name in _JOURNALLED}
-        write_json(path, {**values, "folders": sorted(map(str, folders))})
+        places = {"roots": sorted(map(str, roots)), "folders": sorted(map(str, folders))}
+        with whole_file(roots[0] / JOURNAL, "w") as file:
+            file.write(json.dumps({**values, **places}))  # as ASCII, since a text may hold half of a sign
     finally:
         os.umask(before)
 
@@ -147,30 +161,36 @@ def _remove_derived(found: Findings) -> None:
         else:
             path.unlink()
     for path, keys in found.answers.items():
-        with closing(sqlite3.connect(path)) as database:
-            database.execute("PRAGMA secure_delete = ON")
-            database.executemany("DELETE FROM answers WHERE key = ?", [(key,) for key in keys])
-            database.commit()
-            database.execute("VACUUM")
+        try:
+            _remove_answers(path, keys)
+        except sqlite3.Error as error:
+            raise DataError(f"{path} cannot be changed ({error}); what is done stays done, run again.") from error
+
+
+def _remove_answers(path: Path, keys: list[str]) -> None:
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA secure_delete = ON")
+        database.executemany("DELETE FROM answers WHERE key = ?", [(key,) for key in keys])
+        database.commit()
+        database.execute("VACUUM")
 
 
 def _remove_rows(found: Findings) -> None:
     paths = {**found.rows, **found.figures}
-    parts: dict[tuple[Path, int], list[Path]] = defaultdict(list)
+    parts: set[tuple[Path, int]] = set()
     for path in sorted(paths):
-        if _is_part(path):
-            parts[path.parent, int(path.name.removeprefix("part-").split(".")[0])].append(path)
+        if (part := _PART.fullmatch(path.name)) and (path.parent.parent / MARKER).is_file():
+            parts.add((path.parent, int(part[1])))
             continue
         rewrite(path, found.rows.get(path, ()), found.figures.get(path))
-    for (folder, number), _ in sorted(parts.items(), reverse=True):
+    for folder, number in sorted(parts, reverse=True):
         from phenolip.phenokg.parts import Part  # needs the extra "phenokg", as a build does
 
         part = Part(folder, number)
+        if part.counts() is None:  # a build was killed in it, and the next one makes it again
+            part.remove()
+            continue
         part.shrink(_left(part.records_path, found), _left(part.drops_path, found))
-
-
-def _is_part(path: Path) -> bool:
-    return path.name.startswith("part-") and (path.parent.parent / MARKER).is_file()
 
 
 def _left(path: Path, found: Findings) -> pa.Table:

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def read_rows(path: Path, columns: Collection[str] | None = None) -> Iterator[di
     Raises:
         DataError: The file is damaged: nobody can say whether it holds a row.
     """
-    try:
+    with _reading(path):
         match path.suffix.lower():
             case ".parquet":
                 with pq.ParquetFile(path) as file:
@@ -47,16 +48,26 @@ def read_rows(path: Path, columns: Collection[str] | None = None) -> Iterator[di
                 with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
                     csv.field_size_limit(_MAX_FIELD_CHARS)
                     yield from csv.DictReader(lines, delimiter=_delimiter(path))
-    except (OSError, pa.ArrowException, csv.Error) as error:
-        raise DataError(
-            f"{path} cannot be read ({type(error).__name__}): repair or delete it, and run again."
-        ) from error
+
+
+def column_names(path: Path) -> list[str]:
+    """Of a Parquet file.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    with _reading(path):
+        return pq.read_schema(path).names
 
 
 def image_hashes(path: Path) -> list[str | None]:
-    """SHA-256 of the picture that each row of a Parquet file embeds; None where it embeds none."""
+    """SHA-256 of the picture that each row of a Parquet file embeds; None where it embeds none.
+
+    Raises:
+        DataError: The file is damaged.
+    """
     found: list[str | None] = []
-    with pq.ParquetFile(path) as file:
+    with _reading(path), pq.ParquetFile(path) as file:
         if "image" not in file.schema_arrow.names:
             return [None] * file.metadata.num_rows
         for batch in file.iter_batches(_ROWS_PER_BATCH, columns=["image"]):
@@ -146,6 +157,16 @@ def _without_figures(batch: pa.RecordBatch, gone: Mapping[int, Collection[int]])
     for row, places in gone.items():
         values[row] = [figure for number, figure in enumerate(values[row]) if number not in places]
     return batch.set_column(place, batch.schema.field(place), pa.array(values, batch.schema.field(place).type))
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException, csv.Error, ValueError, OverflowError) as error:  # also text that is no UTF-8
+        raise DataError(
+            f"{path} cannot be read ({type(error).__name__}): repair or delete it, and run again."
+        ) from error
 
 
 def _leaves(schema: pa.Schema, columns: Collection[str] | None) -> Iterator[str]:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from phenolip.exceptions import ConfigurationError
 from phenolip.forget.needles import needles_of, page_holds
-from phenolip.forget.row_files import TABLE_SUFFIXES, image_hashes, read_rows
+from phenolip.forget.row_files import TABLE_SUFFIXES, column_names, image_hashes, read_rows
 from phenolip.forget.selection import LIGHT_COLUMNS, NAME_COLUMNS, Selection, file_names, plain_name, texts_of
 from phenolip.images import IMAGE_SUFFIXES
 from phenolip.phenokg.articles.id_types import PMCID_TYPES
@@ -201,7 +201,7 @@ def _listed_hash(row: dict[str, Any], folder: Path, hashes: dict[Path, str]) -> 
 
 def _embedded_hashes(path: Path) -> list[str | None] | None:
     """Of a Parquet file of somebody else, that embeds pictures and has no column of their hashes."""
-    names = pq.read_schema(path).names
+    names = column_names(path)
     return image_hashes(path) if "image" in names and "sha256" not in names else None
 
 
@@ -263,9 +263,12 @@ def _own_names(front: bytes) -> Iterator[str]:
 
 def _look_into(path: Path, selection: Selection, found: Findings) -> None:
     if path.name.startswith("part_") and path.suffix == ".npy":
-        keys = np.load(path, mmap_mode="r", allow_pickle=False)["key"]
+        keys = _stored_keys(path)
         texts = (selection.texts - found.texts_kept) | selection.hashes  # pictures are stored under their hash
-        gone = np.isin(keys, np.array([hashlib.sha256(text.encode()).digest()[:16] for text in texts], "V16"))
+        gone = np.isin(
+            keys,
+            np.array([hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16] for text in texts], "V16"),
+        )
         if gone.any():
             found.text_features[path] = np.flatnonzero(gone).tolist()
     elif path.suffix in ANSWER_SUFFIXES:
@@ -275,15 +278,26 @@ def _look_into(path: Path, selection: Selection, found: Findings) -> None:
         found.partials.append(path)
 
 
+def _stored_keys(path: Path) -> NDArray[np.void]:
+    """Of stored text features; none of an array of somebody else."""
+    try:
+        stored = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return np.empty(0, "V16")
+    is_ours = stored.ndim == 1 and "key" in (stored.dtype.names or ()) and stored.dtype["key"] == np.dtype("V16")
+    return stored["key"] if is_ours else np.empty(0, "V16")
+
+
 def _answers(path: Path, texts: set[str]) -> list[str]:
     """Keys of the answers that share six words in a row with a text; an answer in other words stays."""
     wanted = {run for text in texts for run in _runs(text)}
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
             rows = database.execute("SELECT key, answer FROM answers").fetchall()
     except sqlite3.Error:  # a file of somebody else
         return []
-    return [key for key, answer in rows if wanted.intersection(_runs(answer))]
+    texts = [(key, answer) for key, answer in rows if isinstance(key, str) and isinstance(answer, str)]
+    return [key for key, answer in texts if wanted.intersection(_runs(answer))]
 
 
 def _runs(text: str) -> Iterator[str]:

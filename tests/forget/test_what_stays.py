@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import datasets
+import filelock
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -157,3 +158,37 @@ def test_pages_that_we_write_say_so():
     whole = [page for page in pages if page.startswith("<!doctype")]
     assert len(whole) > 7 and all(_OUR_PAGE.search(page[:512].encode()) for page in whole)
     assert _OUR_PAGE.search(search_page("title", {}, [], "note").encode())
+
+
+def test_a_folder_and_one_below_it_are_one_place(tmp_path, capsys):
+    for folder in (tmp_path / "runs", tmp_path / "runs" / "mini"):
+        write_rows_of(folder)
+        (folder / ".lock").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "runs")
+    assert forget(tmp_path / "runs" / "mini", tmp_path / "runs", tmp_path / "link") == 0, capsys.readouterr().err
+    for folder in (tmp_path / "runs", tmp_path / "runs" / "mini"):
+        assert pq.read_metadata(folder / "rows.parquet").num_rows == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "is_ours"),
+    [
+        (".lock", True),
+        (".0123456789abcdef.lock", True),
+        ("uv.lock", False),
+        ("poetry.lock", False),
+        (".x.lock", False),
+    ],
+)
+def test_only_locks_of_ours_are_taken(name, is_ours, tmp_path):
+    from phenolip.forget.removal import locked
+
+    (tmp_path / name).touch()
+    other = filelock.FileLock(tmp_path / name)
+    with locked([tmp_path]):
+        try:
+            other.acquire(timeout=0)
+        except filelock.Timeout:
+            pass
+        assert other.is_locked is not is_ours
+    other.release()

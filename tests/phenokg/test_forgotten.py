@@ -120,6 +120,20 @@ def test_figures_and_articles_leave_every_step_and_stay_out(config, corpus, aske
     assert set(figures_of(config.output)) == set(left) and holds_marker(config.output) is None
 
 
+def test_a_part_that_a_killed_build_left_in_halves_is_made_again_without_the_rows(config):
+    build(config)
+    whole = figures_of(config.output)
+    part = Path(config.output) / "02-link_phenotypes" / "part-00001"
+    for ending in (".json", ".drops.parquet"):
+        part.with_suffix(ending).unlink()
+    (Path(config.output) / "manifest.json").unlink()
+    assert main(["forget", config.output, "--ids", "10.1/good2"]) == 0
+    assert holds_marker(config.output) is None
+    build(config)
+    assert holds_marker(config.output) is None
+    assert figures_of(config.output) == {key: text for key, text in whole.items() if key[0] != "10.1/good2"}
+
+
 def test_an_article_is_found_by_the_ids_in_its_file_too(corpus, capsys):
     """Its rows may be gone by then: nothing but the file says which article it is."""
     for name in ("one", "other"):
