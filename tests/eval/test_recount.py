@@ -36,13 +36,12 @@ def recount():
     return module
 
 
-@pytest.fixture(scope="module", autouse=True)
-def few_resamples():
-    """Intervals of 20 resamples: this module is about the figures."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("phenolip.eval.metrics.grouped_bootstrap._MIN_RESAMPLES", 20)
-        patch.setattr("phenolip.eval.metrics.grouped_bootstrap._MAX_RESAMPLES", 20)
-        yield
+@pytest.fixture(autouse=True)
+def few_resamples(request, monkeypatch):
+    """Intervals of 20 resamples where a test is about the figures."""
+    if "slow" not in request.keywords:
+        monkeypatch.setattr("phenolip.eval.metrics.grouped_bootstrap._MIN_RESAMPLES", 20)
+        monkeypatch.setattr("phenolip.eval.metrics.grouped_bootstrap._MAX_RESAMPLES", 20)
 
 
 class ShadeEncoder:
