@@ -7,7 +7,7 @@ from typing import Any
 from huggingface_hub import EvalResult
 
 from phenolip.exceptions import DataError
-from phenolip.hub.push_files import without_places
+from phenolip.hub.push_files import PLOT_SOFTWARE, without_places
 
 FEW = 10  # queries, below which a part says next to nothing
 MAX_METRICS = 16
@@ -162,5 +162,5 @@ def plot_results(results: Mapping[str, Any], path: Path) -> bool:
     axes.set_xlabel("percent")
     axes.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    drawing.savefig(path, dpi=110)
+    drawing.savefig(path, dpi=110, metadata={"Software": PLOT_SOFTWARE})
     return True

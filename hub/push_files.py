@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
+from PIL import Image
 
 from phenolip.exceptions import DataError
 from phenolip.plain_yaml import parse_yaml
@@ -27,11 +28,12 @@ MODEL_FILES = (
         "merges.txt",
     ),
     *("run.yaml", "run.json", "phenotypes.json", "knowledge.json", "thresholds.json", "conversion.json"),
-    *(CARD, "LICENSE*", "card/[0-9]*_*.png"),  # the plots that `phenolip card` draws
+    *(CARD, "LICENSE*", "card/[0-9]*_*.png"),  # the last only where `is_plot`
 )
 DATASET_FILES = (CARD, "LICENSE*", "manifest.json", "*/*.parquet", "kgx/*.tsv")
 #: Pages and pictures that may show images and texts of the data; they go up only where a user allows it.
 EXAMPLES = ("*.html", "*/*.html", "card/*.png", "card/*.jpg", "card/*.jpeg", "card/*.svg", "card/*.webp")
+PLOT_SOFTWARE = "phenolip card"  # what a plot says drew it, as PNG's keyword Software
 _EXAMPLES_REASON = "may show images and texts of the data; `--allow_examples` sends it"
 RECORDS = ("run.yaml", "run.json", "conversion.json", "manifest.json")  # hold places of the machine that wrote them
 LEFT_OUT = (  # the first that fits says why
@@ -99,6 +101,15 @@ def select_files(
     return Selection(files, left_out)
 
 
+def is_plot(path: Path) -> bool:
+    """Whether a file is a PNG that `phenolip card` drew: numbers alone, whatever a picture of a patient is called."""
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            return picture.info.get("Software") == PLOT_SOFTWARE
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
+
+
 def without_places(value: Any) -> Any:
     """A record in which every text that is a place on a machine is its last name alone.
 
@@ -130,9 +141,12 @@ def _reason(name: str, path: Path, patterns: Iterable[str], more: Sequence[str])
         for pattern, reason in LEFT_OUT:
             if fnmatch.fnmatchcase(f"/{name}", pattern):
                 return reason
-    if any(_fits(name, pattern) for pattern in (*patterns, *more)):
+    is_example = any(_fits(name, pattern) for pattern in EXAMPLES)
+    if any(_fits(name, pattern) for pattern in more):
         return None
-    if any(_fits(name, pattern) for pattern in EXAMPLES):
+    if any(_fits(name, pattern) for pattern in patterns) and (not is_example or is_plot(path)):
+        return None
+    if is_example:
         return _EXAMPLES_REASON
     return "not part of a model or data set"
 

@@ -20,6 +20,7 @@ from phenolip.datasets_scripts.tables import write_parquet
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.hub import push as push_module
 from phenolip.hub.card import write_card
+from phenolip.hub.card_results import plot_results
 from phenolip.hub.push import PushError, plan_push, push
 
 MODEL, SET = "org/model", "org/phenokg"
@@ -252,11 +253,16 @@ def test_a_model_that_is_not_fit(model_dir, spoil, message):
 
 
 def test_pages_and_pictures_that_may_show_somebody_go_up_only_where_that_is_said(model_dir):
+    pytest.importorskip("matplotlib")
     (model_dir / "card").mkdir(exist_ok=True)
-    pages = ["report.html", "report/hits.html", "card/patient.png", "card/map.svg", "card/hand.jpg"]
+    pages = ["report.html", "report/hits.html", "card/patient.png", "card/map.svg", "card/hand.jpg", "card/2_x.png"]
     (model_dir / "report").mkdir()
-    for name in (*pages, "card/0_phenobench.png", "predictions.jsonl"):
+    for name in (*pages, "predictions.jsonl"):
         (model_dir / name).write_bytes(b"x")
+    pages.append("card/1_patient.png")  # called as a plot
+    Image.new("RGB", (8, 8)).save(model_dir / pages[-1])
+    results = {"primary_metric": "i2t_hit_at_1", "metrics": {"i2t_hit_at_1": {"value": 0.5, "ci95": [0.4, 0.6]}}}
+    assert plot_results(results, model_dir / "card" / "0_phenobench.png")
     plan = plan_push(model_dir, MODEL).selection
     sent = {file.path for file in plan.files}
     assert "card/0_phenobench.png" in sent and not sent & set(pages)
