@@ -9,7 +9,7 @@ EXAMPLES = """examples:
   phenolip forget my_phenokg runs/phenokg runs/index runs/mini --ids PMC123 PMC77.1/fig2 --dry_run
       how many rows and features would go, and which pictures, pages and articles; nothing is changed
   phenolip forget ward_pairs runs/mini runs/index --ids images/0007.png --receipt private/receipt.json
-      they go, then every file is searched for what must be gone; the receipt has counts and hashes, no name or text
+      they go, then every file is searched for what must be gone; keep the receipt as private as the data
   phenolip forget ward_pairs runs/mini --groups patient-12 --ids_file ids.txt
       every row of a patient, case or study, and the ids of a file, one a line
   phenolip forget ward_pairs runs/mini --ids images/0007.png --check
@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Surveys, removes, searches, writes the receipt; 1 where a trace is left."""
+    from phenolip.command_line import printable
     from phenolip.exceptions import ConfigurationError
     from phenolip.forget.receipt import describe
     from phenolip.forget.removal import locked, remove, take_up
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         left = _traces(roots, caches, selection, found)
     receipt = Path(args.receipt or roots[0] / f"forget-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json").expanduser()
     write_json(receipt, describe(roots, found, selection, left))
-    sys.stdout.write(f"Receipt, without a name or text: {receipt}\n")
+    sys.stdout.write(f"Receipt, as private as the data: {printable(str(receipt))}\n")
     return _report(left)
 
 

@@ -1,7 +1,6 @@
-"""What a run of `phenolip forget` did, without a name or text of what it removed."""
+"""What a run of `phenolip forget` did, in counts and hashes: as private as the data, as a hash hides no short id."""
 
 import hashlib
-from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,15 +37,14 @@ def describe(roots: list[Path], found: Findings, selection: Selection, left: dic
 
 
 def _by_table(found: Findings) -> list[dict[str, Any]]:
-    """Rows before and after by table, which is named by its hash and ending: its path may be private."""
-    tables = {**found.rows, **found.figures}
-    counted = Counter({path: len(found.rows.get(path, ())) for path in tables})
+    """What each table lost; it is named by its hash and ending: its path may be private."""
     return [
         {
             "path_sha256": hashlib.sha256(path.as_posix().encode("utf-8", "surrogateescape")).hexdigest(),
             "form": path.suffix,
             "num_rows_before": found.num_rows[path],
-            "num_rows_removed": counted[path],
+            "num_rows_removed": len(found.rows.get(path, ())),
+            "num_figures_removed": sum(map(len, found.figures.get(path, {}).values())),
         }
-        for path in sorted(tables)
+        for path in sorted({**found.rows, **found.figures})
     ]

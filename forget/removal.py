@@ -183,14 +183,27 @@ def _remove_rows(found: Findings) -> None:
             parts.add((path.parent, int(part[1])))
             continue
         rewrite(path, found.rows.get(path, ()), found.figures.get(path))
-    for folder, number in sorted(parts, reverse=True):
-        from phenolip.phenokg.parts import Part  # needs the extra "phenokg", as a build does
+    if parts:
+        _shrink_parts(parts, found)
 
+
+def _shrink_parts(parts: set[tuple[Path, int]], found: Findings) -> None:
+    """Parts of a build's steps, and those that later steps made of them: these count what they were made of."""
+    from phenolip.phenokg.parts import Part  # needs the extra "phenokg", as a build does
+
+    for folder, number in list(parts):
+        steps = [step for step in folder.parent.glob("[0-9][0-9]-*") if step.name > folder.name]
+        parts |= {(step, number) for step in steps if Part(step, number).records_path.is_file()}
+    for folder, number in sorted(parts, reverse=True):
         part = Part(folder, number)
         if part.counts() is None:  # a build was killed in it, and the next one makes it again
             part.remove()
             continue
-        part.shrink(_left(part.records_path, found), _left(part.drops_path, found))
+        inputs = [
+            Part(before, number).records_path for before in folder.parent.glob(f"{int(folder.name[:2]) - 1:02d}-*")
+        ]
+        num_in = [pq.read_metadata(path).num_rows - len(found.rows.get(path, ())) for path in inputs if path.is_file()]
+        part.shrink(_left(part.records_path, found), _left(part.drops_path, found), num_in[0] if num_in else None)
 
 
 def _left(path: Path, found: Findings) -> pa.Table:

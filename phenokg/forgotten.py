@@ -1,7 +1,7 @@
 """What a build must not bring back: hashes of the articles and figures that were removed, in `OUT/forgotten.json`.
 
-The file holds no name, only SHA-256 of names. `phenolip forget` adds to it before it touches anything else, and every
-step of a later build leaves such records out.
+The file holds no name, only SHA-256 of names; still, who tries all ids of a kind finds those that are in it.
+`phenolip forget` adds to it before it touches anything else, and every step of a later build leaves such records out.
 """
 
 import hashlib

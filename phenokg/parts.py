@@ -129,12 +129,13 @@ class Part:
             counts = count(num_in, len(records), drops, seconds, sum(sizes))
             write_whole(self._note_path, msgspec.json.encode(_Note(identity, sizes, counts)))
 
-    def shrink(self, records: pa.Table, drops: pa.Table) -> None:
+    def shrink(self, records: pa.Table, drops: pa.Table, num_in: int | None) -> None:
         """Takes rows out of a part: its identity stays, its counts are those of what is left.
 
         Args:
             records: Those that stay.
             drops: Those that stay.
+            num_in: Records that it would be made of now; None for a first step, which has a record or Drop of each.
         """
         try:
             note = msgspec.json.decode(self._note_path.read_bytes(), type=_Note)
@@ -147,7 +148,8 @@ class Part:
         )
         if note is not None:
             left = from_table(drops, Drop, str(self.drops_path))
-            counts = count(len(records) + len(left), len(records), left, note.counts.seconds, sum(sizes))
+            num_in = len(records) + len(left) if num_in is None else num_in
+            counts = count(num_in, len(records), left, note.counts.seconds, sum(sizes))
             write_whole(self._note_path, msgspec.json.encode(_Note(note.identity, sizes, counts)))
 
     def remove(self) -> None:

@@ -7,13 +7,14 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from phenolip.phenokg.parts import NUM_EXAMPLES, Part, part_numbers
+from phenolip.phenokg.shards import SOURCE
 from phenolip.phenokg.table_files import TABLES, file_facts, write_manifest
 
 
 def recount(folder: Path, manifest: dict[str, Any]) -> None:
     """Writes the manifest of a build with the counts, sizes and hashes of what is left."""
     for source in sorted(folder.glob("[0-9][0-9]-*")):
-        name = source.name.partition("-")[2]
+        name = next(iter(manifest["steps"])) if source.name == SOURCE else source.name.partition("-")[2]
         counts = [found for number in part_numbers(source) if (found := Part(source, number).counts())]
         if name in manifest["steps"] and counts:
             total = sum(counts[1:], counts[0])

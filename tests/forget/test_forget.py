@@ -172,6 +172,7 @@ def test_a_row_is_gone_from_every_place_and_the_others_stay(places, tmp_path, ca
     found = json.loads(receipt.read_text())
     assert found["num_models_trained_on_a_row"] == 1 and found["removed"]["pictures"] == 1
     assert hashlib.sha256(name(GONE).encode()).hexdigest() in found["asked_sha256"]
+    assert sum(table["num_rows_removed"] for table in found["tables"]) == found["removed"]["rows of tables"]
     assert "zebra" not in receipt.read_text().lower()
 
 

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import datasets
@@ -13,13 +13,13 @@ import pytest
 from phenolip.cli import main
 from phenolip.exceptions import DataError
 from phenolip.phenokg.build_config import BuildConfig, Stage
-from phenolip.phenokg.forgotten import FORGOTTEN, Forgotten, add_forgotten, name_hash, read_forgotten
+from phenolip.phenokg.forgotten import FORGOTTEN, MARKER, Forgotten, add_forgotten, name_hash, read_forgotten
 from phenolip.phenokg.pipeline import build
 from phenolip.phenokg.records import Article, Drop, LinkedFigure, PhenotypeLink
 from phenolip.phenokg.steps import find_step, make_config, make_step
 from phenolip.phenokg.table_files import read_manifest
 
-MARKER = "ZEBRAMARKER seizures of a man who can be told by this"
+TEXT = "ZEBRAMARKER seizures of a man who can be told by this"
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def datasets_cache(tmp_path, monkeypatch):
 def config(corpus, tmp_path):
     """Six articles in three shards; two figures of the one at the third place hold the marker."""
     for number in range(6):
-        captions = [(MARKER, "zebramarker1.png"), (MARKER + " again", "zebramarker2.png")] if number == 2 else []
+        captions = [(TEXT, "zebramarker1.png"), (TEXT + " again", "zebramarker2.png")] if number == 2 else []
         corpus.add(f"good{number}", [(f"seizures {number}", "f1.png"), ("nothing", "f2.png"), *captions])
     return config_of(corpus.folder, tmp_path / "out")
 
@@ -90,7 +90,7 @@ def holds_marker(folder):
 
 
 @pytest.mark.parametrize("asked", ["10.1/good2/f3 10.1/good2/f4", "10.1/good2"])
-def test_figures_and_articles_leave_every_step_and_stay_out(config, corpus, asked, capsys):
+def test_figures_and_articles_leave_every_step_and_stay_out(config, corpus, asked, tmp_path, capsys):
     build(config)
     before = figures_of(config.output)
     assert holds_marker(config.output) and len(before) == 8
@@ -106,9 +106,15 @@ def test_figures_and_articles_leave_every_step_and_stay_out(config, corpus, aske
     manifest = read_manifest(Path(config.output))
     assert manifest is not None, "sizes in the manifest are those of the tables"
     assert sum(manifest["splits"].values()) == manifest["steps"]["split_pairs"]["out"] == len(left)
-    for name, counts in manifest["steps"].items():
-        assert counts["in"] in (counts["out"] + sum(counts["dropped"].values()), counts["in"]), name
-    assert manifest["steps"]["assemble"]["out"] == len(left)
+    anew = tmp_path / "anew"
+    anew.mkdir()
+    for name in (FORGOTTEN, MARKER):
+        shutil.copy(Path(config.output) / name, anew)
+    fresh = build(replace(config, output=str(anew)))
+    counts = ("in", "out", "dropped", "examples")
+    assert {name: [step[count] for count in counts] for name, step in manifest["steps"].items()} == {
+        name: [step[count] for count in counts] for name, step in fresh["steps"].items()
+    }, "a build that never met the rows counts the same"
 
     if asked != "10.1/good2":  # the articles are as they were: nothing is done again
         assert build(config) == json.loads((Path(config.output) / "manifest.json").read_text())
