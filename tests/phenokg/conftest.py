@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,10 @@ from PIL import Image
 
 from phenolip.ontology import load_ontology
 from phenolip.phenokg.backends.openai_compatible import OpenAICompatibleChat
+from phenolip.phenokg.build_config import Stage
 from phenolip.phenokg.link_phenotypes import PhenotypeLinker
+from phenolip.phenokg.records import Article, Drop, LinkedFigure, PhenotypeLink
+from phenolip.phenokg.steps import find_step, make_config, make_step
 
 LICENSE = """<permissions><license xlink:href="http://creativecommons.org/licenses/by/4.0/"><p>CC BY</p></license>
 </permissions>"""
@@ -56,6 +61,50 @@ class Corpus:
 def corpus(tmp_path):
     """An empty one, below the test's folder."""
     return Corpus(tmp_path / "articles")
+
+
+@dataclass(frozen=True)
+class WordConfig:
+    """One term.
+
+    Attributes:
+        word: That names it.
+    """
+
+    word: str = "seizures"
+
+
+def link_word(records: Iterable[Article], config: WordConfig) -> Iterator[LinkedFigure | Drop]:
+    """A linker that needs no ontology."""
+    for article in records:
+        for figure in article.figures:
+            start = figure.caption.find(config.word)
+            link = PhenotypeLink(
+                "HP:0001250", "Seizure", start, start + len(config.word), config.word, "present", "name", 1.0, "x"
+            )
+            yield LinkedFigure(
+                article.article_id, article.source, article.pmcid, article.version, article.doi, article.title,
+                article.journal, article.published, figure.license or article.license, figure,
+                (link,) if start >= 0 else (),
+            )  # fmt: skip
+
+
+def word_stages(articles, link=link_word, word="seizures", **select):
+    """Steps of a build that links one word; `select` are settings of select_figures."""
+    linking = make_step("link_phenotypes", link)
+    return (
+        Stage(find_step("parse_articles"), make_config(find_step("parse_articles"), {})),
+        Stage(linking, linking.config_type(word)),
+        Stage(find_step("select_figures"), make_config(find_step("select_figures"), select)),
+        Stage(find_step("assemble"), make_config(find_step("assemble"), {"media": str(articles)})),
+        Stage(find_step("split_pairs"), make_config(find_step("split_pairs"), {"test_fraction": 0.3})),
+    )
+
+
+@pytest.fixture(scope="session")
+def stages():
+    """`word_stages`, for tests of whole builds without an ontology."""
+    return word_stages
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -12,40 +11,12 @@ import pytest
 
 from phenolip.cli import main
 from phenolip.exceptions import DataError
-from phenolip.phenokg.build_config import BuildConfig, Stage
+from phenolip.phenokg.build_config import BuildConfig
 from phenolip.phenokg.forgotten import FORGOTTEN, MARKER, Forgotten, add_forgotten, name_hash, read_forgotten
 from phenolip.phenokg.pipeline import build
-from phenolip.phenokg.records import Article, Drop, LinkedFigure, PhenotypeLink
-from phenolip.phenokg.steps import find_step, make_config, make_step
 from phenolip.phenokg.table_files import read_manifest
 
 TEXT = "ZEBRAMARKER seizures of a man who can be told by this"
-
-
-@dataclass(frozen=True)
-class WordConfig:
-    """One term.
-
-    Attributes:
-        word: That names it.
-    """
-
-    word: str = "seizures"
-
-
-def link_word(records: Iterable[Article], config: WordConfig) -> Iterator[LinkedFigure | Drop]:
-    """A linker that needs no ontology."""
-    for article in records:
-        for figure in article.figures:
-            start = figure.caption.find(config.word)
-            link = PhenotypeLink(
-                "HP:0001250", "Seizure", start, start + len(config.word), config.word, "present", "name", 1.0, "x"
-            )
-            yield LinkedFigure(
-                article.article_id, article.source, article.pmcid, article.version, article.doi, article.title,
-                article.journal, article.published, figure.license or article.license, figure,
-                (link,) if start >= 0 else (),
-            )  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -54,24 +25,13 @@ def datasets_cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def config(corpus, tmp_path):
+def config(corpus, stages, tmp_path):
     """Six articles in three shards; two figures of the one at the third place hold the marker."""
     for number in range(6):
         captions = [(TEXT, "zebramarker1.png"), (TEXT + " again", "zebramarker2.png")] if number == 2 else []
         corpus.add(f"good{number}", [(f"seizures {number}", "f1.png"), ("nothing", "f2.png"), *captions])
-    return config_of(corpus.folder, tmp_path / "out")
-
-
-def config_of(articles, output, word="seizures"):
-    linking = make_step("link_phenotypes", link_word)
-    stages = (
-        Stage(find_step("parse_articles"), make_config(find_step("parse_articles"), {})),
-        Stage(linking, linking.config_type(word)),
-        Stage(find_step("select_figures"), make_config(find_step("select_figures"), {})),
-        Stage(find_step("assemble"), make_config(find_step("assemble"), {"media": str(articles)})),
-        Stage(find_step("split_pairs"), make_config(find_step("split_pairs"), {"test_fraction": 0.3})),
-    )
-    return BuildConfig(articles=str(articles), output=str(output), shard_size=2, stages=stages)
+    output, steps = tmp_path / "out", stages(corpus.folder)
+    return BuildConfig(articles=str(corpus.folder), output=str(output), shard_size=2, stages=steps)
 
 
 def figures_of(output):
@@ -90,7 +50,7 @@ def holds_marker(folder):
 
 
 @pytest.mark.parametrize("asked", ["10.1/good2/f3 10.1/good2/f4", "10.1/good2"])
-def test_figures_and_articles_leave_every_step_and_stay_out(config, corpus, asked, tmp_path, capsys):
+def test_figures_and_articles_leave_every_step_and_stay_out(config, corpus, stages, asked, tmp_path, capsys):
     build(config)
     before = figures_of(config.output)
     assert holds_marker(config.output) and len(before) == 8
@@ -118,7 +78,7 @@ def test_figures_and_articles_leave_every_step_and_stay_out(config, corpus, aske
 
     if asked != "10.1/good2":  # the articles are as they were: nothing is done again
         assert build(config) == json.loads((Path(config.output) / "manifest.json").read_text())
-    again = config_of(corpus.folder, config.output, word="seizure")  # another setting: steps are done again
+    again = replace(config, stages=stages(corpus.folder, word="seizure"))  # another setting: steps are done again
     build(again)
     assert set(figures_of(again.output)) == set(left) and holds_marker(config.output) is None
     shutil.rmtree(Path(config.output) / "01-parse_articles")

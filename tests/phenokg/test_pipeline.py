@@ -8,7 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -19,49 +19,12 @@ from phenolip.phenokg import parts
 from phenolip.phenokg.build_config import BuildConfig, Stage, make_build, read_settings
 from phenolip.phenokg.parts import Part
 from phenolip.phenokg.pipeline import build
-from phenolip.phenokg.records import Article, Drop, FigurePair, LinkedFigure, PhenotypeLink, from_table
-from phenolip.phenokg.steps import find_step, make_config, make_step
-
-
-@dataclass(frozen=True)
-class WordConfig:
-    """One term.
-
-    Attributes:
-        word: That names it.
-    """
-
-    word: str = "seizures"
-
-
-def link_word(records: Iterable[Article], config: WordConfig) -> Iterator[LinkedFigure | Drop]:
-    """A linker that needs no ontology."""
-    for article in records:
-        for figure in article.figures:
-            start = figure.caption.find(config.word)
-            link = PhenotypeLink(
-                "HP:0001250", "Seizure", start, start + len(config.word), config.word, "present", "name", 1.0, "x"
-            )
-            yield LinkedFigure(
-                article.article_id, article.source, article.pmcid, article.version, article.doi, article.title,
-                article.journal, article.published, figure.license or article.license, figure,
-                (link,) if start >= 0 else (),
-            )  # fmt: skip
-
-
-def stages(articles, link=link_word, word="seizures", **select):
-    linking = make_step("link_phenotypes", link)
-    return (
-        Stage(find_step("parse_articles"), make_config(find_step("parse_articles"), {})),
-        Stage(linking, linking.config_type(word)),
-        Stage(find_step("select_figures"), make_config(find_step("select_figures"), select)),
-        Stage(find_step("assemble"), make_config(find_step("assemble"), {"media": str(articles)})),
-        Stage(find_step("split_pairs"), make_config(find_step("split_pairs"), {"test_fraction": 0.3})),
-    )
+from phenolip.phenokg.records import Article, Drop, FigurePair, LinkedFigure, from_table
+from phenolip.phenokg.steps import find_step, make_config
 
 
 @pytest.fixture
-def config(corpus, tmp_path):
+def config(corpus, stages, tmp_path):
     """Ten articles in four shards, with everything wrong that an article can have wrong."""
     for number in range(6):
         corpus.add(f"good{number}", [("seizures", "f1.png"), (f"seizures {number}", "f2.png"), ("no", "f3.png")])
@@ -74,10 +37,10 @@ def config(corpus, tmp_path):
     (corpus.folder / "broken").mkdir()
     (corpus.folder / "broken" / "a.xml").write_text("<article><front>")
     (corpus.folder / "other.xml").write_text("<manifest/>")
-    return make_config_of(corpus, tmp_path / "out")
+    return make_config_of(corpus, stages, tmp_path / "out")
 
 
-def make_config_of(corpus, output, **more):
+def make_config_of(corpus, stages, output, **more):
     settings = {"shard_size": 3, "stages": stages(corpus.folder)} | more
     return BuildConfig(articles=str(corpus.folder), output=str(output), **settings)
 
@@ -129,7 +92,7 @@ def test_every_figure_is_a_pair_or_a_counted_drop(config):
     assert json.loads(open(os.path.join(config.output, "manifest.json")).read()) == json.loads(json.dumps(manifest))
 
 
-def test_tables_depend_on_neither_shard_size_nor_place(config, corpus, tmp_path):
+def test_tables_depend_on_neither_shard_size_nor_place(config, corpus, tmp_path, stages):
     build(config)
     moved = corpus.folder.with_name("moved")
     shutil.copytree(corpus.folder, moved)
@@ -141,7 +104,7 @@ def test_tables_depend_on_neither_shard_size_nor_place(config, corpus, tmp_path)
     assert tables_of(same) == tables_of(config)
 
 
-def test_a_second_run_does_nothing_and_a_change_only_what_it_must(config, corpus):
+def test_a_second_run_does_nothing_and_a_change_only_what_it_must(config, corpus, stages):
     first = build(config)
     before, tables = states(config), tables_of(config)
     assert build(config) == first and states(config) == before
@@ -210,7 +173,7 @@ def test_killed_anywhere_the_tables_come_out_the_same(config):
 
 
 @pytest.mark.parametrize("number", [49, 50, 51])  # 12 list the articles, 36 are parts
-def test_killed_while_tables_are_replaced(config, corpus, number):
+def test_killed_while_tables_are_replaced(config, corpus, number, stages):
     build(config)
     changed = replace(config, stages=stages(corpus.folder, word="no"))
     child = multiprocessing.get_context("fork").Process(target=killed_at, args=(changed, number))
@@ -289,8 +252,10 @@ def test_too_much_damage_ends_the_build_and_names_the_commonest_reason(config):
     build(config)
 
 
-def test_an_error_of_a_step_names_the_step(config, corpus):
-    def fail(records: Iterable[Article], config: WordConfig) -> Iterator[LinkedFigure | Drop]:
+def test_an_error_of_a_step_names_the_step(config, corpus, stages):
+    config_type = type(stages(corpus.folder)[1].config)
+
+    def fail(records: Iterable[Article], config: config_type) -> Iterator[LinkedFigure | Drop]:
         raise KeyError("x")
         yield
 
@@ -316,7 +281,7 @@ def test_folders_that_are_wrong(config, corpus, tmp_path):
         build(replace(config, articles=str(tmp_path / "absent")))
 
 
-def test_articles_of_a_bucket_are_fetched_first(corpus, tmp_path, monkeypatch):
+def test_articles_of_a_bucket_are_fetched_first(corpus, tmp_path, monkeypatch, stages):
     boto3, moto = pytest.importorskip("boto3"), pytest.importorskip("moto.server")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
@@ -414,7 +379,7 @@ def test_a_model_trained_further_in_its_folder_is_another(corpus, tmp_path, monk
 
 
 @pytest.mark.slow
-def test_time_is_linear_and_memory_is_constant(corpus, tmp_path):
+def test_time_is_linear_and_memory_is_constant(corpus, tmp_path, stages):
     """Ten times the articles take ten times as long, in the same memory."""
     fork = multiprocessing.get_context("fork")
     figures = {}
@@ -423,7 +388,7 @@ def test_time_is_linear_and_memory_is_constant(corpus, tmp_path):
         part = type(corpus)(folder)
         for number in range(size):
             part.add(f"a{number:05d}")
-        config = make_config_of(part, tmp_path / f"out{size}", shard_size=50)
+        config = make_config_of(part, stages, tmp_path / f"out{size}", shard_size=50)
         queue = fork.SimpleQueue()
         child = fork.Process(target=_measure, args=(config, queue))
         child.start()
