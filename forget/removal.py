@@ -179,7 +179,8 @@ def _remove_rows(found: Findings) -> None:
     paths = {**found.rows, **found.figures}
     parts: set[tuple[Path, int]] = set()
     for path in sorted(paths):
-        if (part := _PART.fullmatch(path.name)) and (path.parent.parent / MARKER).is_file():
+        is_step = path.parent.name[:2].isdigit() and (path.parent.parent / MARKER).is_file()
+        if is_step and (part := _PART.fullmatch(path.name)):
             parts.add((path.parent, int(part[1])))
             continue
         rewrite(path, found.rows.get(path, ()), found.figures.get(path))
