@@ -105,7 +105,7 @@ def remove(roots: list[Path], found: Findings, selection: Selection, unfinished:
         for folder in builds:
             add_forgotten(folder, sorted(selection.names | selection.learned))
         _remove_derived(found)
-        _remove_rows(found)
+        _remove_rows(found, builds)
         for path in (*found.images, *found.articles):
             path.unlink(missing_ok=True)
         for folder in {path.parent for path in found.articles}:
@@ -175,7 +175,7 @@ def _remove_answers(path: Path, keys: list[str]) -> None:
         database.execute("VACUUM")
 
 
-def _remove_rows(found: Findings) -> None:
+def _remove_rows(found: Findings, builds: Collection[Path]) -> None:
     paths = {**found.rows, **found.figures}
     parts: set[tuple[Path, int]] = set()
     for path in sorted(paths):
@@ -184,20 +184,22 @@ def _remove_rows(found: Findings) -> None:
             parts.add((path.parent, int(part[1])))
             continue
         rewrite(path, found.rows.get(path, ()), found.figures.get(path))
-    if parts:
-        _shrink_parts(parts, found)
+    if parts or builds:
+        _shrink_parts(parts, builds, found)
 
 
-def _shrink_parts(parts: set[tuple[Path, int]], found: Findings) -> None:
-    """Parts of a build's steps, and those that later steps made of them: these count what they were made of."""
-    from phenolip.phenokg.parts import Part  # needs the extra "phenokg", as a build does
+def _shrink_parts(parts: set[tuple[Path, int]], builds: Collection[Path], found: Findings) -> None:
+    """Parts of steps, those that later steps made of them and that count these, and those that are not whole."""
+    from phenolip.phenokg.parts import Part, part_numbers  # needs the extra "phenokg", as a build does
 
+    for step in [step for build in builds for step in build.glob("[0-9][0-9]-*")]:
+        parts |= {(step, number) for number in part_numbers(step) if Part(step, number).counts() is None}
     for folder, number in list(parts):
         steps = [step for step in folder.parent.glob("[0-9][0-9]-*") if step.name > folder.name]
         parts |= {(step, number) for step in steps if Part(step, number).records_path.is_file()}
     for folder, number in sorted(parts, reverse=True):
         part = Part(folder, number)
-        if part.counts() is None:  # a build was killed in it, and the next one makes it again
+        if not part.can_shrink():  # a build was killed in it, and the next one makes it again
             part.remove()
             continue
         inputs = [

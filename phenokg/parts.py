@@ -137,20 +137,26 @@ class Part:
             drops: Those that stay.
             num_in: Records that it would be made of now; None for a first step, which has a record or Drop of each.
         """
-        try:
-            note = msgspec.json.decode(self._note_path.read_bytes(), type=_Note)
-        except (FileNotFoundError, msgspec.MsgspecError):
-            note = None  # a part that is not whole is made again by the next build
-        self._note_path.unlink(missing_ok=True)
+        note = msgspec.json.decode(self._note_path.read_bytes(), type=_Note)
+        # a kill from here on leaves a note that fits no files, by which the part can be shrunk again
+        write_whole(self._note_path, msgspec.json.encode(_Note(note.identity, (-1, -1), note.counts)))
         sizes = (
             write_whole(self.records_path, parquet_bytes(records)),
             write_whole(self.drops_path, parquet_bytes(drops)),
         )
-        if note is not None:
-            left = from_table(drops, Drop, str(self.drops_path))
-            num_in = len(records) + len(left) if num_in is None else num_in
-            counts = count(num_in, len(records), left, note.counts.seconds, sum(sizes))
-            write_whole(self._note_path, msgspec.json.encode(_Note(note.identity, sizes, counts)))
+        left = from_table(drops, Drop, str(self.drops_path))
+        num_in = len(records) + len(left) if num_in is None else num_in
+        counts = count(num_in, len(records), left, note.counts.seconds, sum(sizes))
+        write_whole(self._note_path, msgspec.json.encode(_Note(note.identity, sizes, counts)))
+
+    def can_shrink(self) -> bool:
+        """Whether it is whole, or was cut off in `shrink`; what a build was killed in is neither."""
+        try:
+            note = msgspec.json.decode(self._note_path.read_bytes(), type=_Note)
+        except (FileNotFoundError, msgspec.MsgspecError):
+            return False
+        is_there = self.records_path.is_file() and self.drops_path.is_file()
+        return is_there and (note.sizes == (-1, -1) or self.counts() is not None)
 
     def remove(self) -> None:
         """Deletes it, note first."""

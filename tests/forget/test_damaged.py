@@ -105,7 +105,7 @@ class KilledError(BaseException):
     """In place of a kill: nothing of ours catches it."""
 
 
-def killed(_):
+def killed(*_):
     raise KilledError
 
 

@@ -1,6 +1,7 @@
 """A build from which rows were taken: its folder says what is left, and no later build brings them back."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -100,6 +101,36 @@ def test_a_part_that_a_killed_build_left_in_halves_is_made_again_without_the_row
     assert figures_of(config.output) == {key: text for key, text in whole.items() if key[0] != "10.1/good2"}
 
 
+class KilledError(BaseException):
+    """In place of a kill: nothing of ours catches it."""
+
+
+@pytest.mark.parametrize("number", [7, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 30, 2))])
+def test_a_run_over_a_build_that_is_cut_off_is_ended_by_the_same_call(config, monkeypatch, number):
+    """Killed before a rename; afterwards a build counts what one counts that never met the rows."""
+    build(config)
+    renames, rename = [], os.replace
+
+    def counted(*places):
+        renames.append(places)
+        if len(renames) == number:
+            raise KilledError
+        rename(*places)
+
+    call = ["forget", config.output, "--ids", "10.1/good2/f3", "10.1/good2/f4"]
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", counted)
+        try:
+            assert main(call) == 0 and len(renames) < number
+        except KilledError:
+            pass
+    assert main(call) == 0
+    assert holds_marker(config.output) is None
+    steps = build(config)["steps"]
+    assert [(step["in"], step["out"]) for step in steps.values()] == [(6, 6), (6, 6), (6, 12), (12, 6), (6, 6), (6, 6)]
+    assert holds_marker(config.output) is None
+
+
 def test_an_article_is_found_by_the_ids_in_its_file_too(corpus, capsys):
     """Its rows may be gone by then: nothing but the file says which article it is."""
     for name in ("one", "other"):
@@ -129,3 +160,10 @@ def test_the_list_holds_hashes_alone_and_a_damaged_one_stops_a_build(config, tmp
     (Path(config.output) / FORGOTTEN).write_text("{}")
     with pytest.raises(DataError, match=r"forgotten\.json cannot be read"):
         build(config)
+
+
+def test_the_folder_of_one_step_is_shrunk_too(config):
+    build(config)
+    step = Path(config.output) / "02-link_phenotypes"
+    assert main(["forget", str(step), "--ids", "10.1/good2"]) == 0
+    assert holds_marker(step) is None and holds_marker(config.output) is not None
