@@ -193,6 +193,7 @@ def test_variants_of_scoring_gain_what_their_task_says(table, pool, tmp_path):
     assert read(output / "table.json")["task"] == "phenobench"
 
 
+@pytest.mark.slow
 def test_done_again_is_what_another_config_or_teacher_would_change(table, towers, pool, tmp_path):
     copy, output = tmp_path / "table", tmp_path / "out"
     shutil.copytree(table, copy)

@@ -70,6 +70,7 @@ def test_help_says_how_seeds_are_given(capsys):
     assert "joined by commas" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.slow
 def test_eval_prints_the_breakdown_when_asked(run_dirs, tmp_path, capsys):
     parser = argparse.ArgumentParser()
     eval_command.add_arguments(parser)

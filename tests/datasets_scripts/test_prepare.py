@@ -232,6 +232,7 @@ def test_command(tmp_path, source, ontology, monkeypatch, capsys):
     assert "must be a whole number of pixels above 0, got '0'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_gallery(gallery, tmp_path, datasets_cache):
     _, facts = prepare_phenobench(gallery)
     loaded = load_elsewhere(tmp_path, datasets_cache)

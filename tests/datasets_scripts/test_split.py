@@ -102,6 +102,7 @@ def test_two_large_groups_give_the_smaller_to_validation(helpers):
     assert (Counter(train["caption"]), Counter(validation["caption"])) == ({"b": 5}, {"a": 3})
 
 
+@pytest.mark.slow
 def test_gallery(gallery):
     dataset = load_pairs(gallery)
     train, validation = split_by_group(dataset)

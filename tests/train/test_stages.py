@@ -215,6 +215,7 @@ def test_only_the_last_blocks_move(train_stage2, vision_dir):
     assert moved and not any(name.startswith("embeddings") or ".0." in name for name in moved)
 
 
+@pytest.mark.slow
 def test_a_tower_from_random_weights_is_not_the_pretrained_one(train_stage2, vision_dir):
     first, again = (tower_weights(train_stage2("--random_vision true --max_steps 1", name)) for name in ("a", "b"))
     pretrained = PhenoLIPVisionModel.from_pretrained(vision_dir).tower.state_dict()
@@ -258,6 +259,7 @@ def test_a_student_cannot_start_as_a_teacher_that_is_not_named(slice_path, image
         stage2.main([*call.split(), "--init_from_teacher", "true"])
 
 
+@pytest.mark.slow
 def test_a_wrong_call_ends_with_one_sentence_and_exit_code_2(tmp_path):
     call = [sys.executable, stage2.__file__, "--output_dir", str(tmp_path), "--data", "x", "--knowledge_weight", "-1"]
     ended = subprocess.run(call, capture_output=True, text=True)
