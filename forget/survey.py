@@ -112,6 +112,7 @@ def survey(roots: Iterable[Path], selection: Selection, caches: Iterable[Path] =
         path for path in (*files, *cached) if path.suffix.lower() in TABLE_SUFFIXES and KGX_FOLDER not in path.parts
     ]
     arrow = [path for path in cached if path.suffix == ".arrow"]
+    copies = set(cached)
     hashes = {path: _sha256(path) for path in files if path.suffix.lower() in IMAGE_SUFFIXES}
     by_name = _pictures_by_name(hashes, roots, selection)
     before = -1
@@ -125,7 +126,7 @@ def survey(roots: Iterable[Path], selection: Selection, caches: Iterable[Path] =
                 found.named_pictures[name].setdefault(hashes[path], path)
                 selection.hashes.add(hashes[path])
         for path in (*tables, *arrow):
-            _choose_rows(path, selection, found, hashes)
+            _choose_rows(path, selection, found, hashes, is_copy=path in copies)
     _refuse_ambiguous(found)
     _read_texts(found, [*tables, *arrow], selection)
     found.arrow = sorted({path.parent for path in arrow if path in found.rows})
@@ -169,7 +170,8 @@ def files_below(roots: Iterable[Path]) -> Iterator[Path]:
             yield from (path for name in sorted(names) if not (path := Path(folder, name)).is_symlink())
 
 
-def _choose_rows(path: Path, selection: Selection, found: Findings, hashes: dict[Path, str]) -> None:
+def _choose_rows(path: Path, selection: Selection, found: Findings, hashes: dict[Path, str], *, is_copy: bool) -> None:
+    """Rows of a table that go. A copy in a cache may be of other data: what it calls a row teaches nothing."""
     is_list = path.suffix.lower() in (".jsonl", ".csv", ".tsv")
     embedded = _embedded_hashes(path) if path.suffix.lower() == ".parquet" else None
     gone, gone_figures, number = [], {}, -1
@@ -180,6 +182,8 @@ def _choose_rows(path: Path, selection: Selection, found: Findings, hashes: dict
             row = {**row, "sha256": embedded[number]}
         if selection.matches(row):
             gone.append(number)
+            if is_copy:
+                continue
             selection.learn(row)
             if isinstance(own := row.get("sha256"), str):
                 for name in filter(selection.covers, file_names(row)):

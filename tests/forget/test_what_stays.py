@@ -192,3 +192,17 @@ def test_only_locks_of_ours_are_taken(name, is_ours, tmp_path):
             pass
         assert other.is_locked is not is_ours
     other.release()
+
+
+def test_a_copy_of_other_data_in_the_cache_makes_no_name_ambiguous_and_goes(tmp_path):
+    ours = {"row_id": "images/1.png", "file_name": "images/1.png", "sha256": "a" * 64, "caption": "A hand of ours, 1"}
+    pairs = write_rows(tmp_path / "pairs", [ours, {**ours, "row_id": "2", "file_name": "2", "sha256": "c" * 64}])
+    copy = tmp_path / "datasets_cache" / "parquet" / "default-0" / "0.0.0" / "parquet-train.arrow"
+    copy.parent.mkdir(parents=True)
+    table = pa.Table.from_pylist([{**ours, "sha256": "b" * 64}])
+    with pa.OSFile(str(copy), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    kept = write_rows(tmp_path / "other", [{**ours, "sha256": "b" * 64}])
+    assert forget(pairs, ids=["images/1.png"]) == 0
+    assert pq.read_table(pairs / "rows.parquet")["row_id"].to_pylist() == ["2"] and not copy.exists()
+    assert pq.read_table(kept / "rows.parquet").num_rows == 1
