@@ -12,7 +12,9 @@ from phenolip.ontology.graph import PhenotypeOntology
 from phenolip.processing_phenolip import PhenoLIPProcessor
 from phenolip.train.arguments import RunArguments
 from phenolip.train.data import ImageTextPairs
+from phenolip.train.distillation import CAPTION_FORMS, NAME_FORMS
 from phenolip.train.image_features import CachedViews, cached_image_features
+from phenolip.train.pair_inputs import TextNeeds
 from phenolip.train.row_orders import BalancedOrder, LengthGroupedOrder, RowOrder, SiblingOrder
 from phenolip.train.stage2_arguments import DataArguments, LossArguments, ModelArguments
 from phenolip.train.targets.closure import ClosureTargets
@@ -40,6 +42,22 @@ def load_rows(data: DataArguments, ontology: PhenotypeOntology, output_dir: Path
 def build_targets(rows: Dataset, ontology: PhenotypeOntology, loss: LossArguments) -> PhenotypeTargets:
     """Which phenotypes each row shows, as `targets` has it."""
     return targets_of(list(rows["hpo_ids"]), ontology, loss)
+
+
+def text_needs(
+    targets: PhenotypeTargets | None, ontology: PhenotypeOntology, loss: LossArguments, max_length: int
+) -> TextNeeds:
+    """Which texts the losses look at."""
+    forms = loss.forms().keys()
+    return TextNeeds(
+        targets=targets,
+        names=[ontology[hpo_id].name for hpo_id in targets.candidate_ids] if targets else [],
+        student_names=bool(loss.name_weight) or "names" in forms,
+        teacher_names=bool(NAME_FORMS & forms),
+        teacher_captions=bool(CAPTION_FORMS & forms),
+        teacher_path=loss.knowledge_encoder if loss.knowledge_weight else None,
+        max_length=max_length,
+    )
 
 
 def targets_of(hpo_ids: Sequence[Sequence[str]], ontology: PhenotypeOntology, loss: LossArguments) -> PhenotypeTargets:

@@ -8,8 +8,7 @@ from phenolip.modeling_phenolip import PhenoLIPModel
 from phenolip.ontology.graph import PhenotypeOntology
 from phenolip.processing_phenolip import PhenoLIPProcessor
 from phenolip.train.arguments import require
-from phenolip.train.build_pairs import targets_of
-from phenolip.train.distillation import CAPTION_FORMS, NAME_FORMS
+from phenolip.train.build_pairs import targets_of, text_needs
 from phenolip.train.pair_inputs import PairInputs
 from phenolip.train.stage2_arguments import DataArguments, LossArguments, ModelArguments
 from phenolip.train.streaming import StreamedPairs
@@ -75,18 +74,8 @@ def build_inputs_of_stream(
 ) -> PairInputs:
     """What a batch holds beside images; `labels` may be empty where no loss looks at phenotypes."""
     targets = targets_of([[label] for label in labels], ontology, loss) if loss.needs_targets else None
-    return build_stream_inputs(
-        model,
-        processor.tokenizer,
-        names=[ontology[hpo_id].name for hpo_id in targets.candidate_ids] if targets else [],
-        targets=targets,
-        student_names=bool(loss.name_weight) or "names" in loss.forms(),
-        teacher_names=bool(NAME_FORMS & loss.forms().keys()),
-        teacher_captions=bool(CAPTION_FORMS & loss.forms().keys()),
-        teacher_path=loss.knowledge_encoder if loss.knowledge_weight else None,
-        max_length=processor.tokenizer.model_max_length,
-        cache_dir=cache_dir,
-    )
+    needs = text_needs(targets, ontology, loss, processor.tokenizer.model_max_length)
+    return build_stream_inputs(model, processor.tokenizer, needs, cache_dir=cache_dir)
 
 
 def build_stream_samples(

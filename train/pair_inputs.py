@@ -41,19 +41,36 @@ class PairInputs:
     teacher: torch.nn.Module | None = None
 
 
+@dataclass(frozen=True)
+class TextNeeds:
+    """Which texts and embeddings the losses look at, of a table and of a stream alike.
+
+    Attributes:
+        targets: Which candidates each row shows; None where no loss looks at phenotypes.
+        names: Names of the candidate phenotypes, in the order of the targets' columns.
+        student_names: The student's text tower reads the names too.
+        teacher_names: The teacher's embeddings of the names are needed.
+        teacher_captions: Those of the captions are.
+        teacher_path: Stage 1 folder, or None.
+        max_length: Longest text in tokens.
+    """
+
+    targets: PhenotypeTargets | None
+    names: Sequence[str]
+    student_names: bool
+    teacher_names: bool
+    teacher_captions: bool
+    teacher_path: str | None
+    max_length: int
+
+
 def build_pair_inputs(
     model: PhenoLIPModel,
     tokenizer: PreTrainedTokenizerBase,
     rows: Dataset,
+    needs: TextNeeds,
     *,
-    names: Sequence[str],
-    targets: PhenotypeTargets | None,
-    student_names: bool,
-    teacher_names: bool,
-    teacher_captions: bool,
-    teacher_path: str | None,
     freeze_text: bool,
-    max_length: int,
     cache_dir: Path,
     findings: FindingRows | None = None,
     target_path: str | None = None,
@@ -65,14 +82,8 @@ def build_pair_inputs(
         model: On the device that encodes.
         tokenizer: Of its text tower.
         rows: Table from `load_pairs`.
-        names: Names of the candidate phenotypes, in the order of the targets' columns.
-        targets: Which candidates each row shows; None where no loss looks at phenotypes.
-        student_names: The student's text tower reads the names too.
-        teacher_names: The teacher's embeddings of the names are needed.
-        teacher_captions: Those of the captions are.
-        teacher_path: Stage 1 folder, or None.
+        needs: What the losses look at.
         freeze_text: The text tower is not trained, so that its outputs are constants too.
-        max_length: Longest caption in tokens.
         cache_dir: Where the features of frozen encoders are kept.
         findings: Texts of each row in place of its caption; None trains on captions.
         target_path: Text model whose likeness of texts is a target, or None.
@@ -83,42 +94,42 @@ def build_pair_inputs(
     texts = captions if findings is None else findings.texts
     features: dict[str, np.ndarray] = {}  # of `texts`
     constants: dict[str, torch.Tensor] = {}
-    tokenize = TextTokenizer(tokenizer, max_length)
+    tokenize = TextTokenizer(tokenizer, needs.max_length)
     device = next(model.parameters()).device
     knowledge_dim, fingerprint, target_fingerprint = 0, "", ""
-    if teacher_path is not None:
-        teacher, teacher_tokenize = load_teacher(teacher_path, max_length)
+    if needs.teacher_path is not None:
+        teacher, teacher_tokenize = load_teacher(needs.teacher_path, needs.max_length)
         store = feature_store(cache_dir, teacher.to(device), teacher_tokenize, "text_embeds", "teacher")
-        if teacher_captions:
+        if needs.teacher_captions:
             features["knowledge_embeds"] = store.features(texts)
-        if teacher_names:
-            constants["knowledge_names"] = torch.from_numpy(store.features(names))
+        if needs.teacher_names:
+            constants["knowledge_names"] = torch.from_numpy(store.features(needs.names))
         knowledge_dim = teacher.config.projection_dim
         fingerprint = module_fingerprint(teacher)
     if target_path is not None:
-        judge, judge_tokenize = load_text_model(target_path, max_length)
+        judge, judge_tokenize = load_text_model(target_path, needs.max_length)
         store = feature_store(cache_dir, judge.to(device), judge_tokenize, "text_embeds", "texts for targets")
         features["target_embeds"] = store.features(texts)
         target_fingerprint = module_fingerprint(judge)
     if freeze_text:
         store = feature_store(cache_dir, model.text_model, tokenize, "pooler_output", "frozen text tower")
         features["caption_pooled" if findings is None else "text_pooled"] = store.features(texts)
-        if student_names:
-            constants["name_pooled"] = torch.from_numpy(store.features(names))
-    elif student_names:
-        constants |= {f"name_{key}": tensor for key, tensor in tokenize(list(names)).items()}
+        if needs.student_names:
+            constants["name_pooled"] = torch.from_numpy(store.features(needs.names))
+    elif needs.student_names:
+        constants |= {f"name_{key}": tensor for key, tensor in tokenize(list(needs.names)).items()}
     reads = None if freeze_text else tokenize
     if findings is None:
         collate = PairCollator(
             {"group_ids": groups, **features},
-            targets=targets,
+            targets=needs.targets,
             captions=None if freeze_text else captions,
             tokenize=reads,
             constants=constants,
         )
     else:
         slots = TextSlots(findings, features, tokenize=reads, rewrite=rewrite)
-        collate = PairCollator({"group_ids": groups}, targets=targets, constants=constants, slots=slots)
+        collate = PairCollator({"group_ids": groups}, targets=needs.targets, constants=constants, slots=slots)
     return PairInputs(collate, knowledge_dim, fingerprint, features.get("target_embeds"), target_fingerprint)
 
 

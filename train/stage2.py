@@ -26,7 +26,7 @@ from phenolip.train.adapters import merged, save_adapter
 from phenolip.train.arguments import RunArguments, parse, require
 from phenolip.train.build_matching import build_similarity, build_text_matching, build_weighted_matching
 from phenolip.train.build_model import build_adapters, build_model
-from phenolip.train.build_pairs import build_order, build_samples, build_targets, load_rows
+from phenolip.train.build_pairs import build_order, build_samples, build_targets, load_rows, text_needs
 from phenolip.train.build_stream import (
     build_inputs_of_stream,
     build_stream_samples,
@@ -36,7 +36,7 @@ from phenolip.train.build_stream import (
 )
 from phenolip.train.compiled_towers import compile_towers
 from phenolip.train.data import EpochPlan
-from phenolip.train.distillation import CAPTION_FORMS, NAME_FORMS
+from phenolip.train.distillation import NAME_FORMS
 from phenolip.train.entry import run_entry_point, write_run_record
 from phenolip.train.finding_texts import build_finding_rows, finding_rewriter, finding_writer, load_book
 from phenolip.train.findings import FindingRows
@@ -180,14 +180,8 @@ def _build_inputs(
         model,
         processor.tokenizer,
         rows,
-        names=[ontology[hpo_id].name for hpo_id in targets.candidate_ids] if targets else [],
-        targets=targets,
-        student_names=bool(loss.name_weight) or "names" in loss.forms(),
-        teacher_names=bool(NAME_FORMS & loss.forms().keys()),
-        teacher_captions=bool(CAPTION_FORMS & loss.forms().keys()),
-        teacher_path=loss.knowledge_encoder if loss.knowledge_weight else None,
+        text_needs(targets, ontology, loss, max_length),
         freeze_text=model_args.freeze_text,
-        max_length=max_length,
         cache_dir=cache_dir,
         findings=findings,
         target_path=(loss.ssm_model or loss.knowledge_encoder) if loss.targets == "ssm" else None,

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from phenolip.modeling_phenolip import PhenoLIPModel
 from phenolip.near_copies import fold_caption
 from phenolip.train.collator import TextTokenizer, stack_images
-from phenolip.train.pair_inputs import PairInputs, feature_store
+from phenolip.train.pair_inputs import PairInputs, TextNeeds, feature_store
 from phenolip.train.targets.phenotype_targets import PhenotypeTargets
 from phenolip.train.teacher import load_teacher, module_fingerprint
 
@@ -74,36 +74,26 @@ def _hash(text: str) -> int:
 
 
 def build_stream_inputs(
-    model: PhenoLIPModel,
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    names: Sequence[str],
-    targets: PhenotypeTargets | None,
-    student_names: bool,
-    teacher_names: bool,
-    teacher_captions: bool,
-    teacher_path: str | None,
-    max_length: int,
-    cache_dir: Path,
+    model: PhenoLIPModel, tokenizer: PreTrainedTokenizerBase, needs: TextNeeds, *, cache_dir: Path
 ) -> PairInputs:
-    """As `build_pair_inputs`, with its arguments: names are encoded once, captions by the teacher in each step."""
-    tokenize = TextTokenizer(tokenizer, max_length)
+    """As `build_pair_inputs`: names are encoded once, captions by the teacher in each step."""
+    tokenize = TextTokenizer(tokenizer, needs.max_length)
     constants: dict[str, torch.Tensor] = {}
     teacher = teacher_tokenize = None
     knowledge_dim, fingerprint = 0, ""
-    if teacher_path is not None:
-        teacher, teacher_tokenize = load_teacher(teacher_path, max_length)
+    if needs.teacher_path is not None:
+        teacher, teacher_tokenize = load_teacher(needs.teacher_path, needs.max_length)
         teacher.to(next(model.parameters()).device)
-        if teacher_names:
+        if needs.teacher_names:
             store = feature_store(cache_dir, teacher, teacher_tokenize, "text_embeds", "teacher")
-            constants["knowledge_names"] = torch.from_numpy(store.features(names))
+            constants["knowledge_names"] = torch.from_numpy(store.features(needs.names))
         knowledge_dim, fingerprint = teacher.config.projection_dim, module_fingerprint(teacher)
-    if student_names:
-        constants |= {f"name_{key}": tensor for key, tensor in tokenize(list(names)).items()}
+    if needs.student_names:
+        constants |= {f"name_{key}": tensor for key, tensor in tokenize(list(needs.names)).items()}
     collate = StreamCollator(
         tokenize,
-        teacher_tokenize=teacher_tokenize if teacher_captions else None,
-        targets=targets,
+        teacher_tokenize=teacher_tokenize if needs.teacher_captions else None,
+        targets=needs.targets,
         constants=constants,
     )
-    return PairInputs(collate, knowledge_dim, fingerprint, teacher=teacher if teacher_captions else None)
+    return PairInputs(collate, knowledge_dim, fingerprint, teacher=teacher if needs.teacher_captions else None)
