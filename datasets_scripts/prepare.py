@@ -1,6 +1,7 @@
 """Folders that a run starts from: a leak-free split of any pairs, and drawn phantoms."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,16 +79,12 @@ def prepare_split(
     """
     if hold_out is not None:
         ontology = ontology or load_ontology()
-    reading = {"ontology": ontology, "max_bad_fraction": max_bad_fraction}
+    read = partial(load_pairs_with_report, ontology=ontology, max_bad_fraction=max_bad_fraction)
     of_source = name_phenotypes if label_source else None
     with replaced_folder(output) as folder:
-        pairs, report = load_pairs_with_report(
-            source, split=split, bad_rows_path=bad_rows_path, name_phenotypes=of_source, **reading
-        )
+        pairs, report = read(source, split=split, bad_rows_path=bad_rows_path, name_phenotypes=of_source)
         others = [
-            load_pairs_with_report(
-                other, bad_rows_path=_numbered(bad_rows_path, number), name_phenotypes=name_phenotypes, **reading
-            )
+            read(other, bad_rows_path=_numbered(bad_rows_path, number), name_phenotypes=name_phenotypes)
             for number, other in enumerate(also, 1)
         ]
         extra = datasets.concatenate_datasets([rows for rows, _ in others]) if others else None

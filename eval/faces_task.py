@@ -28,6 +28,7 @@ from phenolip.eval.tasks.registry import Task
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.inference.adapters.registry import describe_model
 from phenolip.inference.candidates import read_candidates
+from phenolip.ontology.graph import PhenotypeOntology
 from phenolip.ontology.reader import load_ontology
 from phenolip.provenance import content_hash
 from phenolip.whole_files import whole_file
@@ -75,10 +76,8 @@ def evaluate_faces(
         raise ConfigurationError(f"`ks` and `decision_k` must be whole numbers of at least 1, got {ks}, {decision_k}.")
     prompts = check_prompts(settings.get("prompts", ["{}"]))
     ontology = load_ontology(hpo)
-    validation = _validation(data, ontology) if split != "val" else None  # not fitted on what it is reported on
-    test = load_faces(data, ontology, split=split or ("test" if validation is not None else None))
+    validation, test = _load(data, ontology, split)
     names = read_candidates(candidates, ontology) if candidates is not None else _occurring(test, ontology)
-    _check_patients(data, validation, test)
     encoder = load_image_encoder(model, device)
     texts = embed_with_prompts(encoder, list(names.values()), prompts)
     faces = _Scored(encoder, test, texts, list(names))
@@ -186,19 +185,21 @@ def measure_faces(
     }, thresholds
 
 
-def _validation(data: str | Path, ontology: Any) -> FaceSet | None:
-    try:
-        return load_faces(data, ontology, split="val")
-    except DataError:
-        return None  # no rows of that split; what else is wrong shows with the rows that are reported on
-
-
-def _check_patients(data: str | Path, validation: FaceSet | None, test: FaceSet) -> None:
+def _load(data: str | Path, ontology: PhenotypeOntology, split: str | None) -> tuple[FaceSet | None, FaceSet]:
+    """Rows that thresholds are fitted on, where there are such, and rows to report on: of other patients."""
+    validation = None
+    if split != "val":  # nothing is fitted on what it is reported on
+        try:
+            validation = load_faces(data, ontology, split="val")
+        except DataError:
+            pass  # no rows of that split; what else is wrong shows with the rows that are reported on
+    test = load_faces(data, ontology, split=split or ("test" if validation is not None else None))
     both = sorted(set(validation.groups) & set(test.groups)) if validation is not None else ()
     if both:
         raise DataError(
             f"{data}: {both[0]} has images in the val and in the reported split: no patient may be in both."
         )
+    return validation, test
 
 
 def _occurring(faces: FaceSet, ontology: Any) -> dict[str, str]:

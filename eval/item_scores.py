@@ -1,7 +1,7 @@
 """predictions.parquet of a task over classes, faces or masks: truth and answer of each item, to count again from."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,49 +83,43 @@ class ItemPixels:
 
 def write_item_scores(folder: Path, parts: Sequence[ItemScores], columns: Sequence[str]) -> None:
     """Writes the scores of a run into its folder; `columns` are the names of the C classes."""
-    _write(
-        folder,
-        SCORES,
-        columns,
-        (
-            {
-                "draw": [part.draw] * len(part.ids),
-                "part": [part.part] * len(part.ids),
-                "row_id": list(part.ids),
-                "group_id": list(part.groups),
-                "truth": list(np.asarray(part.truth, np.int8)),
-                "scores": list(np.asarray(part.scores, np.float64)),
-            }
-            for part in parts
-        ),
+    own = (
+        {
+            "part": [part.part] * len(part.ids),
+            "truth": list(np.asarray(part.truth, np.int8)),
+            "scores": list(np.asarray(part.scores, np.float64)),
+        }
+        for part in parts
     )
+    _write(folder, SCORES, columns, parts, own)
 
 
 def write_item_pixels(folder: Path, parts: Sequence[ItemPixels]) -> None:
     """Writes the pixel counts of a run into its folder."""
     names = ("num_mask", "num_found", "num_shared")
-    _write(
-        folder,
-        PIXELS,
-        names,
-        (
-            {
-                "draw": [part.draw] * len(part.ids),
-                "threshold": [part.threshold] * len(part.ids),
-                "threshold_from": [part.threshold_from] * len(part.ids),
-                "row_id": list(part.ids),
-                "group_id": list(part.groups),
-                **dict(zip(names, np.asarray(part.counts, np.int64).T, strict=True)),
-            }
-            for part in parts
-        ),
+    own = (
+        {
+            "threshold": [part.threshold] * len(part.ids),
+            "threshold_from": [part.threshold_from] * len(part.ids),
+            **dict(zip(names, np.asarray(part.counts, np.int64).T, strict=True)),
+        }
+        for part in parts
     )
+    _write(folder, PIXELS, names, parts, own)
 
 
-def _write(folder: Path, schema: pa.Schema, columns: Sequence[str], tables: Any) -> None:
+def _write(
+    folder: Path,
+    schema: pa.Schema,
+    columns: Sequence[str],
+    parts: Sequence[ItemScores | ItemPixels],
+    own: Iterable[Mapping[str, Any]],
+) -> None:
+    """Writes what all tables of items have, and the `own` columns of each part."""
     folder.mkdir(parents=True, exist_ok=True)
     named: Mapping[str, str] = {COLUMNS: json.dumps(list(columns), ensure_ascii=False)}
     schema = schema.with_metadata(named)
     with whole_file(folder / PREDICTIONS) as file, pq.ParquetWriter(file, schema) as writer:
-        for table in tables:
-            writer.write_table(pa.table(table, schema=schema))
+        for part, table in zip(parts, own, strict=True):
+            items = {"draw": [part.draw] * len(part.ids), "row_id": list(part.ids), "group_id": list(part.groups)}
+            writer.write_table(pa.table({**items, **table}, schema=schema))
