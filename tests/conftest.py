@@ -1,13 +1,16 @@
 """A model of two small layers in a folder, for every test that needs one; random weights, no download."""
 
+import json
 import resource
 import signal
 import string
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -53,6 +56,23 @@ def tiny_model_dir(tmp_path_factory):
     PhenoLIPModel(config).save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def draw_signs():
+    """Function that fills a new folder with pairs of noise: three signs, `number` images of each."""
+
+    def draw(folder, number, side):
+        folder.mkdir()
+        lines = []
+        for row, hpo_id in enumerate(["HP:0000518", "HP:0001166", "HP:0000369"] * number):
+            pixels = np.random.default_rng(row).integers(0, 256, (side, side, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{row}.png")
+            lines.append({"file_name": f"{row}.png", "caption": f"Sign number {row}.", "hpo_ids": [hpo_id]})
+        (folder / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return folder
+
+    return draw
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import pytest
 from accelerate.state import AcceleratorState
 from PIL import Image
@@ -208,17 +207,10 @@ def test_every_command_is_run_or_says_why_not():
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory, tiny_model_dir):
+def workplace(tmp_path_factory, tiny_model_dir, draw_signs):
     """A folder with what the pages' commands name: small models, drawn images, a few lines of text."""
     folder = tmp_path_factory.mktemp("workplace")
-    images = folder / "images"
-    images.mkdir()
-    rows = []
-    for number, hpo_id in enumerate(["HP:0000518", "HP:0001166", "HP:0000369"] * 4):
-        pixels = np.random.default_rng(number).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(images / f"{number}.png")
-        rows.append({"file_name": f"{number}.png", "caption": f"Sign number {number}.", "hpo_ids": [hpo_id]})
-    write_lines(images / "metadata.jsonl", rows)
+    images = draw_signs(folder / "images", 4, 64)
     for name in ("DIR", "my_folder", "PAIRS", "TRAIN", "BENCH", "TABLE", "figures"):
         shutil.copytree(images, folder / name)
     for name in ("IMAGE.png", "tooth.jpg", "hand.jpg"):

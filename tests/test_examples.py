@@ -1,29 +1,18 @@
 """The scripts of examples/, each run on a small model and drawn images, as a user runs them."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def pairs(tmp_path):
-    folder = tmp_path / "pairs"
-    folder.mkdir()
-    rows = []
-    for number, hpo_id in enumerate(["HP:0000518", "HP:0001166", "HP:0000369"] * 3):
-        pixels = np.random.default_rng(number).integers(0, 256, (40, 40, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{number}.png")
-        rows.append({"file_name": f"{number}.png", "caption": f"Sign number {number}.", "hpo_ids": [hpo_id]})
-    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
-    return folder
+def pairs(draw_signs, tmp_path):
+    return draw_signs(tmp_path / "pairs", 3, 40)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 GUARD = Path(__file__).parent / "offline"
 COMMANDS = """
@@ -84,15 +82,8 @@ def test_commands_on_texts_reach_for_nothing(offline):
 
 
 @pytest.mark.slow
-def test_commands_on_models_reach_for_nothing(offline, tiny_model_dir, tmp_path):
-    pairs = tmp_path / "pairs"
-    pairs.mkdir()
-    rows = []
-    for number, hpo_id in enumerate(["HP:0000518", "HP:0001166", "HP:0000369"] * 2):
-        pixels = np.random.default_rng(number).integers(0, 256, (40, 40, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(pairs / f"{number}.png")
-        rows.append({"file_name": f"{number}.png", "caption": f"Sign number {number}.", "hpo_ids": [hpo_id]})
-    (pairs / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+def test_commands_on_models_reach_for_nothing(offline, tiny_model_dir, draw_signs, tmp_path):
+    pairs = draw_signs(tmp_path / "pairs", 2, 40)
     (tmp_path / "few.txt").write_text("Cataract\nHP:0001166\n")
     model, index = ["--model", str(tiny_model_dir)], str(tmp_path / "index")
     split = ["--output", str(tmp_path / "split"), "--validation_fraction", "0.4"]

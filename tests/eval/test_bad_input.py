@@ -98,7 +98,7 @@ def run(kind, model, tmp_path, modes=("L",), data=None, **options):
     return evaluate(str(model), tmp_path / "mine.yaml", data, tmp_path / "out", report=False, **options).results
 
 
-def refused(error, match, tmp_path, call):
+def assert_refused(error, match, tmp_path, call):
     """One sentence on one line, and no table."""
     with pytest.raises(error, match=match) as caught:
         call()
@@ -115,7 +115,7 @@ def test_an_unknown_metric_in_a_task_file(name, tmp_path):
     settings = yaml.safe_load((TASKS_DIR / f"{name}.yaml").read_text())
     for wrong in ("recall_at_1", settings["primary_metric"] + " ", None, ["i2t_hit_at_1"]):
         (tmp_path / "mine.yaml").write_text(yaml.safe_dump(settings | {"primary_metric": wrong}))
-        refused(
+        assert_refused(
             ConfigurationError,
             "mine.yaml: `primary_metric` must be a metric of",
             tmp_path,
@@ -128,7 +128,7 @@ def test_a_metric_that_a_run_of_the_knowledge_task_does_not_measure(tiny_model_d
     settings = yaml.safe_load((TASKS_DIR / "knowledge.yaml").read_text())
     settings |= {"primary_metric": "synonym_to_name_hit_at_7", "evaluators": {"knowledge": KINDS["knowledge"][1]}}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(settings))
-    refused(
+    assert_refused(
         ConfigurationError,
         "measures no 'synonym_to_name_hit_at_7'",
         tmp_path,
@@ -146,12 +146,12 @@ def image_tower(tiny_model_dir, tmp_path_factory):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_model_without_a_text_tower(kind, image_tower, tmp_path):
     match = "must have a text tower, got the model type 'phenolip_vision_model'"
-    refused(ConfigurationError, match, tmp_path, lambda: run(kind, image_tower, tmp_path))
+    assert_refused(ConfigurationError, match, tmp_path, lambda: run(kind, image_tower, tmp_path))
 
 
 def test_findings_of_a_model_instead_of_a_file(image_tower, tmp_path):
     (tmp_path / "reports.jsonl").write_text('{"uid": "1", "text": "No effusion.", "mesh": ["normal"]}\n')
-    refused(
+    assert_refused(
         DataError,
         "cannot be read",
         tmp_path,
@@ -174,7 +174,7 @@ def broken_model(tiny_model_dir, tmp_path_factory):
 
 @pytest.mark.parametrize("kind", slow_ones(KINDS))
 def test_embeddings_of_nan(kind, broken_model, tmp_path):
-    refused(DataError, "NaN|finite", tmp_path, lambda: run(kind, broken_model, tmp_path))
+    assert_refused(DataError, "NaN|finite", tmp_path, lambda: run(kind, broken_model, tmp_path))
 
 
 @pytest.mark.parametrize("kind", slow_ones(WITH_IMAGES))
@@ -198,11 +198,13 @@ def test_an_empty_split(kind, tiny_model_dir, tmp_path):
     empty, match = EMPTY[kind]
     data = KINDS[kind][2](tmp_path / "data")
     empty(data)
-    refused(DataError, match, tmp_path, lambda: run(kind, tiny_model_dir, tmp_path, data=data))
+    assert_refused(DataError, match, tmp_path, lambda: run(kind, tiny_model_dir, tmp_path, data=data))
 
 
 def test_a_split_that_the_data_lacks(tiny_model_dir, tmp_path):
-    refused(DataError, "no row can be used", tmp_path, lambda: run("faces", tiny_model_dir, tmp_path, split="holdout"))
+    assert_refused(
+        DataError, "no row can be used", tmp_path, lambda: run("faces", tiny_model_dir, tmp_path, split="holdout")
+    )
 
 
 @pytest.mark.parametrize("kind", ["classes", "probe"])
@@ -220,7 +222,7 @@ def test_classes_missing_from_an_npz(kind, tiny_model_dir, tmp_path):
             f"{split}_labels": labels[:, None],
         }
     np.savez(tmp_path / "set.npz", **arrays)
-    refused(
+    assert_refused(
         DataError,
         r"no image shows the classes tumour \(tumour\): correct `classes`, or leave them out",
         tmp_path,

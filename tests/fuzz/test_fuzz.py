@@ -279,4 +279,5 @@ def test_any_input_is_read_or_refused(name, tmp_path, bounds):
 
     while time.process_time() < end:
         one()
+    assert num > 0
     print(f"{name}: {num:,} inputs in {SECONDS:g} s, of which {num_read:,} were read to the end", flush=True)

@@ -106,4 +106,6 @@ def test_what_is_text_there_is_text(name, tmp_path, bounds):
     reader, data = HARMLESS[name]
     (tmp_path / "a.yaml").write_bytes(data)
     with bounds():
-        READERS[reader](tmp_path / "a.yaml")
+        found = READERS[reader](tmp_path / "a.yaml")
+    values = found.values() if isinstance(found, dict) else found.by_cluster.values()
+    assert all(isinstance(value, str) for value in values)

@@ -1,13 +1,18 @@
-"""Stage 2 as a user starts it on two processes: same weights as on one, resumed or not."""
+"""Stage 2 as a user starts it on two processes, from a table or a stream: same weights as on one, resumed or not."""
 
 import json
 import subprocess
 import sys
+from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from phenolip.datasets_scripts.load import load_pairs
+from phenolip.datasets_scripts.prepare import SPLIT_PAIRS
+from phenolip.datasets_scripts.tables import embedded_rows, write_parquet
 from phenolip.modeling_phenolip import PhenoLIPModel
 from phenolip.train import stage2
 
@@ -52,20 +57,41 @@ def launch(num_processes, arguments):
     return subprocess.run([*command, stage2.__file__, *arguments], capture_output=True, text=True)
 
 
-def test_two_processes_train_the_weights_of_one_and_resume_them(call, tmp_path):
+def assert_two_processes_train_the_weights_of_one_and_resume_them(call, folder):
+    """In folders 1, 2 and resumed."""
     weights = {}
     for num_processes in (1, 2):
-        output_dir = tmp_path / str(num_processes)
+        output_dir = folder / str(num_processes)
         ended = launch(num_processes, [*call, "--output_dir", str(output_dir)])
         assert ended.returncode == 0, ended.stderr
         weights[num_processes] = load_file(output_dir / "model.safetensors")
     for name, tensor in weights[1].items():
         torch.testing.assert_close(weights[2][name], tensor, rtol=1e-3, atol=1e-4, msg=name)
 
-    output_dir = tmp_path / "resumed"
+    output_dir = folder / "resumed"
     stopped = launch(2, [*call, "--output_dir", str(output_dir), "--stop_after_steps", "3"])
     assert stopped.returncode != 0 and (output_dir / "checkpoints" / "step_00000003").is_dir()
     ended = launch(2, [*call, "--output_dir", str(output_dir), "--resume", "true"])
     assert ended.returncode == 0, ended.stderr
     for name, tensor in load_file(output_dir / "model.safetensors").items():
         assert torch.equal(tensor, weights[2][name]), name
+
+
+def test_two_processes_train_the_weights_of_one_and_resume_them(call, tmp_path):
+    assert_two_processes_train_the_weights_of_one_and_resume_them(call, tmp_path)
+
+
+def test_so_they_do_on_a_stream(call, ontology, tmp_path):
+    source = Path(call[call.index("--data") + 1])
+    whole = write_parquet(
+        embedded_rows(load_pairs(source, ontology=ontology)), tmp_path / "whole", "train", SPLIT_PAIRS
+    )[0]
+    (tmp_path / "shards").mkdir()
+    for number, start in enumerate((0, 10)):
+        part = pq.read_table(whole).slice(start, 10)
+        pq.write_table(part, tmp_path / "shards" / f"train-{number:05d}.parquet", row_group_size=4)
+    call = [*call, "--data", str(tmp_path / "shards"), "--streaming", "true", "--shuffle_buffer", "8"]
+    assert_two_processes_train_the_weights_of_one_and_resume_them(call, tmp_path)
+    index = pq.read_table(tmp_path / "2" / "training_index.parquet")
+    assert index.num_rows == 16 and len(set(index["sha256"].to_pylist())) == 16
+    assert len(json.loads((tmp_path / "2" / "phenotypes.json").read_text())) == 3

@@ -11,7 +11,7 @@ SCRIPT = ROOT / "train/launch/stage2.slurm"
 
 
 def test_the_script_is_one_that_bash_reads():
-    subprocess.run(["bash", "-n", SCRIPT], check=True, timeout=30)
+    assert subprocess.run(["bash", "-n", SCRIPT], timeout=30).returncode == 0
 
 
 @pytest.mark.parametrize("code", [0, 1, 2, 75, 143])
