@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from phenolip import __version__
+from phenolip.forget.findings import Findings
 from phenolip.forget.selection import Selection, hashed
-from phenolip.forget.survey import Findings
 
 
 def describe(roots: list[Path], found: Findings, selection: Selection, left: dict[Path, str]) -> dict[str, Any]:

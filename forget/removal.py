@@ -21,9 +21,10 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from phenolip.exceptions import ConfigurationError, DataError
+from phenolip.forget.findings import Findings
 from phenolip.forget.row_files import kept_batches, rewrite
 from phenolip.forget.selection import Selection
-from phenolip.forget.survey import Findings, files_below
+from phenolip.forget.survey import files_below
 from phenolip.inference.embed_dataset import SETTINGS
 from phenolip.inference.embedding_index import MANIFEST, MAPPED_FOLDER
 from phenolip.phenokg.forgotten import MARKER, add_forgotten

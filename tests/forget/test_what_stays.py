@@ -150,7 +150,7 @@ def test_pages_of_somebody_else_stay_and_a_dry_run_names_what_goes(tmp_path, cap
 
 def test_pages_that_we_write_say_so():
     """By which they are told from a user's own; every template, and the page that has none."""
-    from phenolip.forget.survey import _OUR_PAGE
+    from phenolip.forget.made_files import _OUR_PAGE
     from phenolip.inference.search_page import search_page
 
     root = Path(__file__).parents[2]
