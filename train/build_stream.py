@@ -31,6 +31,12 @@ def check_streaming(model: ModelArguments, data: DataArguments, loss: LossArgume
     weight = loss.matching_weight
     require(not weight, "matching_weight", f"0 {where}: its targets are counted over all rows first", weight)
     require(
+        data.max_bad_fraction == DataArguments.max_bad_fraction,
+        "max_bad_fraction",
+        f"left out {where}: `phenolip prepare split` has left bad rows out of the shards, and one of a shard ends the run",
+        data.max_bad_fraction,
+    )
+    require(
         loss.targets != "ssm",
         "targets",
         f"another than ssm {where}: it compares all captions beforehand",

@@ -91,7 +91,8 @@ LAYOUTS = {
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_a_set_in_its_layout_gives_the_numbers_of_the_protocol(name, tmp_path, monkeypatch):
     monkeypatch.setattr("phenolip.eval.evaluators.zero_shot_classes.num_resamples_for", lambda *_: 20)
-    settings = load_task(name).evaluators["zero_shot_classes"]
+    task = load_task(name)
+    settings = task.evaluators["zero_shot_classes"]
     classes = read_classes(settings["classes"])
     LAYOUTS[name](tmp_path, [entry.values[0] for entry in classes])
     splits = load_splits(tmp_path, classes, settings["layout"], train=False)
@@ -100,6 +101,7 @@ def test_a_set_in_its_layout_gives_the_numbers_of_the_protocol(name, tmp_path, m
     ).metrics
     names = {metric.removeprefix("zero_shot_classes_") for metric in found}
     assert {"macro_auroc", "macro_auprc", "macro_precision_at_5", "macro_f1_oracle"} <= names
+    assert task.primary_metric in found
     assert ("macro_f1_val_fitted" in names) == (splits.validation is not None)
     assert splits.validation is None if name.startswith("covid") else splits.validation is not None
     assert not set(splits.test.groups) & set(splits.validation.groups if splits.validation else ())

@@ -227,6 +227,8 @@ def test_a_teacher_in_the_step_says_what_its_stored_embeddings_do(
         ({}, {"order": "length"}, {}, "`order` must be shuffled where"),
         ({}, {}, {"text_unit": "entity"}, "`text_unit` must be report where"),
         ({}, {}, {"matching_weight": 1.0, "matching_ce": "bce"}, "`matching_weight` must be 0 where"),
+        ({}, {"max_bad_fraction": 0.5}, {}, "`max_bad_fraction` must be left out where"),
+        ({}, {}, {"targets": "ssm", "knowledge_encoder": "x"}, "`targets` must be another than ssm where"),
     ],
 )
 def test_what_needs_the_whole_table_is_refused(model, data, loss, message):
