@@ -33,7 +33,7 @@ def check_streaming(model: ModelArguments, data: DataArguments, loss: LossArgume
     require(
         data.max_bad_fraction == DataArguments.max_bad_fraction,
         "max_bad_fraction",
-        f"left out {where}: `phenolip prepare split` has left bad rows out of the shards, and one of a shard ends the run",
+        f"left out {where}: `phenolip prepare split` has left bad rows out, and one in a shard ends the run",
         data.max_bad_fraction,
     )
     require(
