@@ -85,11 +85,15 @@ def keep_freed_memory() -> None:
 
 
 def native_precision(choice: str, *, on_cpu: bool) -> str:
-    """Resolves "auto": bf16 where the hardware multiplies it natively (CUDA from Ampere, CPUs with AMX), else "no"."""
+    """Resolves "auto": bf16 where the hardware multiplies it natively, else "no".
+
+    That is CUDA from Ampere on, and CPUs with AMX or AVX-512 BF16: on two cores of an AMD EPYC of the latter kind a
+    step of MiniLM took 0.61 of the time of float32, one of EfficientNet-Lite0 0.63 to 0.69.
+    """
     if choice != "auto":
         return choice
     if not on_cpu:
         has_cuda = torch.cuda.is_available()
         return "bf16" if has_cuda and torch.cuda.is_bf16_supported(including_emulation=False) else "no"
-    has_amx = hasattr(torch.cpu, "get_capabilities") and torch.cpu.get_capabilities().get("amx_bf16", False)
-    return "bf16" if has_amx else "no"
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return "bf16" if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") else "no"

@@ -165,10 +165,19 @@ def test_a_loss_that_is_not_finite_stops_the_run(train, build_objective, tmp_pat
         train(tmp_path, objective=broken)
 
 
-def test_precision_follows_the_hardware():
+@pytest.mark.parametrize(
+    ("capabilities", "precision"),
+    [
+        ({"amx_bf16": True, "avx512_bf16": True}, "bf16"),
+        ({"amx_bf16": False, "avx512_bf16": True}, "bf16"),
+        ({"amx_bf16": False, "avx512_f": True, "avx512_vnni": True}, "no"),
+        ({}, "no"),
+    ],
+)
+def test_precision_follows_the_hardware(capabilities, precision, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert native_precision("auto", on_cpu=True) == precision
     assert native_precision("fp16", on_cpu=False) == "fp16"
-    has_amx = torch.cpu.get_capabilities().get("amx_bf16", False)
-    assert native_precision("auto", on_cpu=True) == ("bf16" if has_amx else "no")
 
 
 def test_settings_that_this_machine_cannot_follow_are_named(tmp_path):
