@@ -49,6 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="give rows without phenotypes those that their captions name: all rows, or with `also` those of --also "
         "alone, so that nothing is measured on labels read off captions",
     )
+    split.add_argument(
+        "--findings",
+        action="store_true",
+        help="give rows without findings those that rules find in their captions: what training on findings takes",
+    )
     split.add_argument("--validation_fraction", type=float, default=0.15, metavar="F", help="share of rows (0.15)")
     split.add_argument("--seed", type=int, default=0, help="which of the possible splits (0)")
     split.add_argument(
@@ -151,6 +156,7 @@ def run(args: argparse.Namespace) -> int:
         max_phash_distance=args.max_phash_distance,
         name_phenotypes=_name_phenotypes(args.hpo) if args.label else None,
         label_source=args.label != "also",
+        find_findings=_find_findings(reading["ontology"]) if args.findings else None,
         **_held_out(args, reading["ontology"]),
         **reading,
     )
@@ -193,6 +199,14 @@ def _name_phenotypes(hpo: str | None, *, denied: bool = False) -> Callable[[str]
 
     linker = make_linker(LinkConfig(hpo=hpo))
     return lambda caption: [link.hpo_id for link in linker.link(caption) if denied or link.assertion == "present"]
+
+
+def _find_findings(ontology: PhenotypeOntology) -> Callable[[str], list[dict[str, str | None]]]:
+    from phenolip.datasets_scripts.features import FINDINGS
+    from phenolip.phenokg.findings.rule_extractor import RuleExtractor  # needs the extra "phenokg"
+
+    extractor, slots = RuleExtractor(ontology), tuple(FINDINGS.feature)
+    return lambda caption: [{slot: getattr(one, slot) for slot in slots} for one in extractor.extract(caption)[0]]
 
 
 def _held_out(args: argparse.Namespace, ontology: PhenotypeOntology) -> dict[str, Any]:

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 #: A caption -> ids of the phenotypes that it names, such as those that `PhenotypeLinker.link` finds present.
 NamePhenotypes = Callable[[str], Iterable[str]]
+FindFindings = Callable[[str], Iterable[dict[str, str | None]]]
 
 _CHUNK = 2048  # rows handed to the threads at once
 _SHOWN = 3  # bad rows that an error spells out
@@ -84,6 +85,7 @@ def load_pairs(
     max_bad_fraction: float = 0.01,
     bad_rows_path: str | Path | None = None,
     name_phenotypes: NamePhenotypes | None = None,
+    find_findings: FindFindings | None = None,
 ) -> datasets.Dataset:
     """Read image-text pairs from anything that ``--data`` accepts.
 
@@ -96,6 +98,7 @@ def load_pairs(
         bad_rows_path: JSON Lines file for the rows left out: ``row_id``, ``reason``, ``detail``. Written only if
             there are any.
         name_phenotypes: Gives the ids that a caption names; asked for rows without a label.
+        find_findings: Gives a caption's findings, in the form of ``features.FINDINGS``; asked for rows without any.
 
     Returns:
         Columns of ``features.LOADED_PAIRS``: images undecoded, ``phenotypes[i]`` the current name of ``hpo_ids[i]``,
@@ -111,6 +114,7 @@ def load_pairs(
         max_bad_fraction=max_bad_fraction,
         bad_rows_path=bad_rows_path,
         name_phenotypes=name_phenotypes,
+        find_findings=find_findings,
     )[0]
 
 
@@ -122,6 +126,7 @@ def load_pairs_with_report(
     max_bad_fraction: float = 0.01,
     bad_rows_path: str | Path | None = None,
     name_phenotypes: NamePhenotypes | None = None,
+    find_findings: FindFindings | None = None,
     keep_origin: bool = False,
 ) -> tuple[datasets.Dataset, LoadReport]:
     """``load_pairs``, and the counts that a card or manifest states.
@@ -135,6 +140,8 @@ def load_pairs_with_report(
         raise DataError(f"Data {source.name} has no rows.")
     if name_phenotypes is not None:
         source = replace(source, rows=[_labelled(row, name_phenotypes) for row in source.rows])
+    if find_findings is not None:
+        source = replace(source, rows=[_with_findings(row, find_findings) for row in source.rows])
     if ontology is None and any(row.labels or row.findings for row in source.rows):
         ontology = load_ontology()
     checked = _check_rows(source, ontology)
@@ -166,6 +173,11 @@ def _labelled(row: RawRow, name_phenotypes: NamePhenotypes) -> RawRow:
     if row.labels or row.problem:
         return row
     return replace(row, labels=tuple((None, hpo_id) for hpo_id in name_phenotypes(row.caption)))
+
+
+def _with_findings(row: RawRow, find_findings: FindFindings) -> RawRow:
+    """The row; where it has no finding, with those of its caption."""
+    return row if row.findings or row.problem else replace(row, findings=tuple(find_findings(row.caption)))
 
 
 def _check_rows(source: Source, ontology: PhenotypeOntology | None) -> list[_Checked]:

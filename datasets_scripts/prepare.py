@@ -10,7 +10,7 @@ import numpy as np
 
 from phenolip.datasets_scripts.features import LOADED_PAIRS
 from phenolip.datasets_scripts.hold_out import HELD_OUT_FILE, Apart, set_apart
-from phenolip.datasets_scripts.load import LoadReport, NamePhenotypes, load_pairs_with_report
+from phenolip.datasets_scripts.load import FindFindings, LoadReport, NamePhenotypes, load_pairs_with_report
 from phenolip.datasets_scripts.sources import GROUP_COLUMNS
 from phenolip.datasets_scripts.split import split_rows_by_group
 from phenolip.datasets_scripts.tables import (
@@ -46,6 +46,7 @@ def prepare_split(
     bad_rows_path: str | Path | None = None,
     name_phenotypes: NamePhenotypes | None = None,
     label_source: bool = True,
+    find_findings: FindFindings | None = None,
     hold_out: int | Sequence[str] | None = None,
     link: NamePhenotypes | None = None,
 ) -> dict[str, Any]:
@@ -71,6 +72,7 @@ def prepare_split(
         name_phenotypes: Gives the ids that a caption names; asked for rows without a label.
         label_source: Ask it for rows of ``source`` too; otherwise for those of ``also`` alone, so that nothing is
             measured on labels that were read off captions.
+        find_findings: Gives the findings of a caption; asked for rows without any, of all sources.
         hold_out: Terms that are not trained on, or how many to draw.
         link: Caption -> every id that it names, by which rows of held-out terms are found beside their names.
 
@@ -79,7 +81,9 @@ def prepare_split(
     """
     if hold_out is not None:
         ontology = ontology or load_ontology()
-    read = partial(load_pairs_with_report, ontology=ontology, max_bad_fraction=max_bad_fraction)
+    read = partial(
+        load_pairs_with_report, ontology=ontology, max_bad_fraction=max_bad_fraction, find_findings=find_findings
+    )
     of_source = name_phenotypes if label_source else None
     with replaced_folder(output) as folder:
         pairs, report = read(source, split=split, bad_rows_path=bad_rows_path, name_phenotypes=of_source)
@@ -106,6 +110,7 @@ def prepare_split(
             num_labels_dropped=report.num_labels_dropped,
             labelled_by_caption=of_source is not None,
             also_labelled_by_caption=bool(also) and name_phenotypes is not None,
+            findings_by_caption=find_findings is not None,
             also=_describe_others(others, added, apart),
             held_out=apart.describe() if apart is not None else None,
             hpo_release=next(filter(None, (part.hpo_release for part in (report, *(r for _, r in others)))), None),
@@ -220,6 +225,9 @@ def _describe(manifest: dict[str, Any]) -> str:
     of_others = manifest["also_labelled_by_caption"] and not manifest["labelled_by_caption"]
     labelled = " Rows without phenotypes have those that their captions name." * manifest["labelled_by_caption"]
     labelled += " Of the further sources, rows without phenotypes have those that their captions name." * of_others
+    labelled += (
+        " Rows without findings have those that rules found in their captions." * manifest["findings_by_caption"]
+    )
     if (held_out := manifest["held_out"]) is not None:
         labelled += (
             f" The {len(held_out['terms'])} terms of `{HELD_OUT_FILE}`, their descendants and every mention of either "

@@ -180,3 +180,18 @@ def test_extra_rows_get_the_phenotypes_that_their_captions_name_and_no_other_row
     assert not any(labels.values()) and not any(scored["hpo_ids"])
     assert manifest["also_labelled_by_caption"] and not manifest["labelled_by_caption"]
     assert manifest["also"][0]["num_labels"] == 1
+
+
+def test_captions_give_their_findings_where_that_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    pairs = write_pairs(tmp_path / "pairs", [(picture(n), f"Mild scoliosis, case {n}.", "") for n in range(8)])
+    for output, flags in (("plain", []), ("found", ["--findings"])):
+        call = ["--source", str(pairs), "--output", str(tmp_path / output), "--validation_fraction", "0.25", *flags]
+        assert main(["prepare", "split", *call]) == 0
+    plain, found = (load_pairs(tmp_path / name / "train")["findings"][:] for name in ("plain", "found"))
+    assert not any(plain) and len(found) == 6
+    for (finding,) in found:
+        assert (
+            finding["hpo_id"] == "HP:0002650" and finding["severity"] == "mild" and finding["assertion"] == "present"
+        )
+    assert "that rules found in their captions" in (tmp_path / "found" / "README.md").read_text()

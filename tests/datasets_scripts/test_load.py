@@ -350,6 +350,14 @@ def test_captions_label_the_rows_that_have_no_label(tmp_path, ontology, helpers)
 FINDING = {"category": "square", "severity": "mild", "location": None, "assertion": "present", "hpo_id": "HP:9900002"}
 
 
+def test_captions_give_findings_to_rows_that_have_none(tmp_path, ontology, helpers):
+    own = {**FINDING, "severity": "severe"}
+    records = [{"caption": "A square.", "findings": [own]}, {"caption": "A mild square."}, {"caption": "Nothing."}]
+    folder = helpers.write_imagefolder(tmp_path / "pairs", records)
+    found = load_pairs(folder, ontology=ontology, find_findings=lambda text: [FINDING] * ("square" in text))
+    assert found["findings"][:] == [[own], [FINDING], []]
+
+
 @pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
 def test_findings_of_rows_come_through_and_count_as_content(tmp_path, helpers, ontology, form):
     said = [[FINDING], [], [{**FINDING, "hpo_id": None, "assertion": None}]]
