@@ -13,7 +13,7 @@ from phenolip.eval.evaluators.class_results import ClassResults
 from phenolip.eval.item_scores import ItemScores
 from phenolip.eval.label_subsets import nested_subsets
 from phenolip.eval.logistic_probe import ProbeFit, fit_probe
-from phenolip.eval.metrics.calibration import brier_score, expected_calibration_error
+from phenolip.eval.metrics.calibration import brier_score, calibration_errors, expected_calibration_error
 from phenolip.eval.metrics.classification import class_scores, macro, macro_auroc
 from phenolip.eval.metrics.grouped_bootstrap import grouped_intervals, num_resamples_for
 from phenolip.eval.probe_features import FEATURES, probe_features
@@ -135,7 +135,12 @@ class LinearProbeEvaluator:
             return np.sum(values, axis=0) / len(fits)
 
         num_resamples = num_resamples_for(len(rows), num_classes * len(fits))
-        intervals = grouped_intervals(resampled, [test.groups[row] for row in rows], num_resamples=num_resamples)
+        intervals = grouped_intervals(
+            resampled,
+            [test.groups[row] for row in rows],
+            num_resamples=num_resamples,
+            lifted=calibration_errors(means),
+        )
         chances = {"macro_recall": 1 / num_classes, "macro_auroc": 0.5} | (
             {"accuracy": 1 / num_classes} if test.exclusive else {}
         )

@@ -16,6 +16,7 @@ from phenolip.eval.evaluators.zero_shot import check_prompts
 from phenolip.eval.item_scores import ItemScores
 from phenolip.eval.metrics.calibration import (
     brier_score,
+    calibration_errors,
     expected_calibration_error,
     fit_temperature,
     none_of_these_threshold,
@@ -134,6 +135,7 @@ class _Scorer:
             drawn_values,
             [self.test.groups[row] for row in rows],
             num_resamples=num_resamples_for(len(rows), num_classes),
+            lifted=np.concatenate([calibration_errors(values), np.full(len(of_classes) * num_classes, np.nan)]),
         )
         chances = {"top1": 1 / num_classes, "macro_recall": 1 / num_classes, "macro_auroc": 0.5}
         found = {}

@@ -1,5 +1,6 @@
 """Whether confidences mean what they say, and when to answer "none of these"."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -64,6 +65,11 @@ def reliability_table(
         mean = float(confidences[inside].mean())
         rows.append(ReliabilityBin(float(edges[0]), float(edges[1]), n, mean, right / n, wilson_interval(right, n)))
     return rows
+
+
+def calibration_errors(values: Mapping[str, float]) -> NDArray:
+    """(M,) those of some named values that are expected calibration errors, NaN for the others."""
+    return np.array([value if name.startswith("ece_") else np.nan for name, value in values.items()])
 
 
 def expected_calibration_error(

@@ -15,6 +15,7 @@ from phenolip.datasets_scripts.labelled_images import LabelledImages
 from phenolip.eval.class_checks import embedding_spread
 from phenolip.eval.label_subsets import nested_subsets
 from phenolip.eval.logistic_probe import STRENGTHS, fit_probe
+from phenolip.eval.metrics.calibration import calibration_errors, expected_calibration_error
 from phenolip.eval.metrics.classification import class_scores, macro
 from phenolip.eval.metrics.grouped_bootstrap import grouped_intervals, num_resamples_for
 from phenolip.eval.run import evaluate
@@ -210,6 +211,27 @@ def test_intervals_over_groups_are_wider_than_over_rows():
     assert num_resamples_for(100, 2) == num_resamples_for(10**6, 10) == 40
     with pytest.raises(DataError, match="at least one row"):
         grouped_intervals(mean, [])
+
+
+def test_intervals_of_calibration_errors_hold_the_value():
+    """Resampling adds noise to bins: plain percentiles of a small, well calibrated set lie above its error."""
+    rng = np.random.default_rng(0)
+    confidences = rng.uniform(0.2, 1.0, 150)
+    correct = rng.uniform(size=150) < confidences
+    names = {"ece_equal_mass": 0, "accuracy": 0}
+
+    def values(rows, _=None):
+        error = expected_calibration_error(confidences[rows], correct[rows], binning="equal_mass")
+        return np.array([error, correct[rows].mean()])
+
+    whole, groups = values(np.arange(150)), [str(row) for row in range(150)]
+    lifted = calibration_errors(dict(zip(names, whole, strict=True)))
+    assert lifted[0] == whole[0] and np.isnan(lifted[1])
+    plain, moved = grouped_intervals(values, groups), grouped_intervals(values, groups, lifted=lifted)
+    assert plain[0, 0] > whole[0]
+    assert 0 <= moved[0, 0] < whole[0] < moved[0, 1]
+    assert moved[0, 1] - moved[0, 0] == pytest.approx(plain[0, 1] - plain[0, 0])
+    assert moved[1].tolist() == plain[1].tolist()
 
 
 def test_embedding_spread_against_all_pairs():
