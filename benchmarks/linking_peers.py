@@ -1,6 +1,6 @@
 """Our linker against FastHPOCR and fenominal: texts a second, and how well, on the same texts.
 
-    python -m venv .venv-linkers && .venv-linkers/bin/pip install FastHPOCR==0.1.4 fenominal==0.3.4
+    python -m venv .venv-linkers && .venv-linkers/bin/pip install FastHPOCR==0.1.4 fenominal==0.3.4 pronto
     python benchmarks/linking_peers.py --data DIR --output FILE.json
 
 Warm processes of one thread that take turns. Texts of 200 words are cut from the documents of DIR/hpo_recognition.
