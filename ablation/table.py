@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from matplotlib import rc_context
@@ -15,6 +16,7 @@ from phenolip.ablation.summary import TOP1, RowSummary, Spread
 TITLES = {"i2t": "I→T", "t2i": "T→I", "i2p": "I→P", "p2i": "P→I"}
 BETTER, UNCLEAR, WORSE, INK = "#2f6f8f", "#8a9499", "#b4552d", "#1d2529"
 ROW_INCHES = 0.27
+LABEL_CHARACTERS, TITLE_CHARACTERS = 56, 76  # a line of the plot holds so many
 CHANCE = 0.05  # of a 95 % interval to leave out zero where there is no difference
 
 
@@ -131,11 +133,11 @@ def _draw_group(axes: Axes, group: str, members: Sequence[RowSummary], titles: d
     axes.axvline(0, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
     usual = Counter(summary.row.reference for summary in members).most_common(1)[0][0]
     labels = [
-        s.row.title + ("" if s.row.reference == usual else f"  (to: {titles[s.row.reference]})") for s in members
+        s.row.title + ("" if s.row.reference == usual else f" (to: {titles[s.row.reference]})") for s in members
     ]
-    axes.set_yticks(range(len(members)), labels)
+    axes.set_yticks(range(len(members)), [fill(label, LABEL_CHARACTERS) for label in labels])
     axes.set_ylim(len(members) - 0.5, -0.5)
-    axes.set_title(group, loc="left", fontweight="bold", fontsize=8, pad=14)
+    axes.set_title(fill(group, TITLE_CHARACTERS), loc="left", fontweight="bold", fontsize=8, pad=14)
     axes.text(0, 1, f"difference to: {titles[usual]}", transform=axes.transAxes, va="bottom", fontsize=7)
     axes.grid(axis="x", color="#e3e8ea", linewidth=0.6)
     axes.set_axisbelow(True)
