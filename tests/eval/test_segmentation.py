@@ -205,7 +205,7 @@ def test_data_that_cannot_be_used(tmp_path):
         SegmentationEvaluator(splits, num_seeds=0)
 
 
-@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("frozen", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_decoder_learns_squares_and_the_encoder_moves_only_if_it_may(frozen, tmp_path):
     splits, _ = load_masked_splits(write_set(tmp_path, 20))
     encoder = SmallEncoder()

@@ -17,6 +17,7 @@ def soak(tmp_path, seconds, *names):
     return json.loads((tmp_path / "soak.json").read_text())
 
 
+@pytest.mark.slow  # `make soak` is the longer one
 def test_a_few_kills_lose_nothing(tmp_path):
     report = soak(tmp_path, 2, "build", "stage1")
     assert sum(case["runs"] for case in report.values()) and not any(case["lost"] for case in report.values())
