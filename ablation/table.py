@@ -132,9 +132,7 @@ def _draw_group(axes: Axes, group: str, members: Sequence[RowSummary], titles: d
         axes.plot(100 * summary.difference.difference, place, "o", color=colour, markersize=5)
     axes.axvline(0, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
     usual = Counter(summary.row.reference for summary in members).most_common(1)[0][0]
-    labels = [
-        s.row.title + ("" if s.row.reference == usual else f" (to: {titles[s.row.reference]})") for s in members
-    ]
+    labels = [s.row.title + ("" if s.row.reference == usual else f" (to: {titles[s.row.reference]})") for s in members]
     axes.set_yticks(range(len(members)), [fill(label, LABEL_CHARACTERS) for label in labels])
     axes.set_ylim(len(members) - 0.5, -0.5)
     axes.set_title(fill(group, TITLE_CHARACTERS), loc="left", fontweight="bold", fontsize=8, pad=14)
