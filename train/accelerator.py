@@ -88,7 +88,7 @@ def native_precision(choice: str, *, on_cpu: bool) -> str:
     """Resolves "auto": bf16 where the hardware multiplies it natively, else "no".
 
     That is CUDA from Ampere on, and CPUs with AMX or AVX-512 BF16: on two cores of an AMD EPYC of the latter kind a
-    step of MiniLM took 0.61 of the time of float32, one of EfficientNet-Lite0 0.63 to 0.69.
+    step of MiniLM took 0.61 to 0.64 of the time of float32, one of EfficientNet-Lite0 0.63 to 0.69.
     """
     if choice != "auto":
         return choice
