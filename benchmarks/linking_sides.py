@@ -10,7 +10,6 @@ from typing import Any
 from worker import serve
 
 Link = Callable[[str], set[str]]
-_WORDS: dict[int, dict[str, list[str]]] = {}  # by dictionary of words, the words of each cluster
 
 
 def build(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Callable[[], float]]]:
@@ -42,8 +41,16 @@ def _fast_hpo_cr(settings: dict[str, Any]) -> tuple[dict[str, Any], Link]:
     from FastHPOCR.HPOAnnotator import HPOAnnotator
     from FastHPOCR.IndexHPO import IndexHPO
 
-    # Its index looks through all words for each cluster, which takes more than half an hour; the answer is the same.
-    CRIndexKB.compileClusterList = _words_of_cluster
+    words = defaultdict(list)
+
+    def words_of_cluster(_: CRIndexKB, cluster: str, base_clusters: dict[str, str]) -> list[str]:
+        if not words:
+            for word, its_cluster in base_clusters.items():
+                words[its_cluster].append(word)
+        return list(words[cluster])
+
+    # For each cluster its index looks through all words, and had not ended after 12 minutes; the answer is the same.
+    CRIndexKB.compileClusterList = words_of_cluster
 
     folder = Path(settings["index"])
     if not (folder / "hp.index").exists():
@@ -52,14 +59,6 @@ def _fast_hpo_cr(settings: dict[str, Any]) -> tuple[dict[str, Any], Link]:
     annotator = HPOAnnotator(str(folder / "hp.index"))
     facts = {"version": version("FastHPOCR")}
     return facts, lambda text: {found.getHPOUri() for found in annotator.annotate(text, longestMatch=True)}
-
-
-def _words_of_cluster(_: Any, cluster: str, base_clusters: dict[str, str]) -> list[str]:
-    if id(base_clusters) not in _WORDS:
-        words = _WORDS[id(base_clusters)] = defaultdict(list)
-        for word, its_cluster in base_clusters.items():
-            words[its_cluster].append(word)
-    return list(_WORDS[id(base_clusters)][cluster])
 
 
 def _fenominal(settings: dict[str, Any]) -> tuple[dict[str, Any], Link]:

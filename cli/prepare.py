@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,7 @@ def _pixels(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Prepare one target and say where it is."""
+    from phenolip.datasets_scripts.caption_reader import CaptionReader
     from phenolip.datasets_scripts.prepare import prepare_phantoms, prepare_split
 
     if args.target == "phantoms":
@@ -147,6 +149,10 @@ def run(args: argparse.Namespace) -> int:
             f"any folder; Parquet and card: {folder}\n"
         )
         return 0
+    reader = CaptionReader(
+        phenotypes=_name_phenotypes(args.hpo) if args.label else None,
+        findings=_find_findings(reading["ontology"]) if args.findings else None,
+    )
     manifest = prepare_split(
         args.source,
         args.output,
@@ -154,9 +160,8 @@ def run(args: argparse.Namespace) -> int:
         validation_fraction=args.validation_fraction,
         seed=args.seed,
         max_phash_distance=args.max_phash_distance,
-        name_phenotypes=_name_phenotypes(args.hpo) if args.label else None,
-        label_source=args.label != "also",
-        find_findings=_find_findings(reading["ontology"]) if args.findings else None,
+        captions=replace(reader, phenotypes=None) if args.label == "also" else reader,
+        also_captions=reader,
         **_held_out(args, reading["ontology"]),
         **reading,
     )

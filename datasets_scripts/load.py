@@ -8,7 +8,7 @@ import hashlib
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
@@ -17,6 +17,7 @@ from typing import Any
 import datasets
 from tqdm.auto import tqdm
 
+from phenolip.datasets_scripts.caption_reader import READS_NOTHING, CaptionReader
 from phenolip.datasets_scripts.features import LOADED_PAIRS
 from phenolip.datasets_scripts.sources import ORIGIN_COLUMNS, Labels, RawRow, Source, open_source
 from phenolip.datasets_scripts.tables import write_lines
@@ -26,10 +27,6 @@ from phenolip.ontology.graph import PhenotypeOntology
 from phenolip.ontology.reader import load_ontology
 
 logger = logging.getLogger(__name__)
-
-#: A caption -> ids of the phenotypes that it names, such as those that `PhenotypeLinker.link` finds present.
-NamePhenotypes = Callable[[str], Iterable[str]]
-FindFindings = Callable[[str], Iterable[dict[str, str | None]]]
 
 _CHUNK = 2048  # rows handed to the threads at once
 _SHOWN = 3  # bad rows that an error spells out
@@ -84,8 +81,7 @@ def load_pairs(
     ontology: PhenotypeOntology | None = None,
     max_bad_fraction: float = 0.01,
     bad_rows_path: str | Path | None = None,
-    name_phenotypes: NamePhenotypes | None = None,
-    find_findings: FindFindings | None = None,
+    captions: CaptionReader = READS_NOTHING,
 ) -> datasets.Dataset:
     """Read image-text pairs from anything that ``--data`` accepts.
 
@@ -97,8 +93,7 @@ def load_pairs(
         max_bad_fraction: Share of rows that may be left out, between 0 and 1.
         bad_rows_path: JSON Lines file for the rows left out: ``row_id``, ``reason``, ``detail``. Written only if
             there are any.
-        name_phenotypes: Gives the ids that a caption names; asked for rows without a label.
-        find_findings: Gives a caption's findings, in the form of ``features.FINDINGS``; asked for rows without any.
+        captions: Completes rows from their captions; by default none.
 
     Returns:
         Columns of ``features.LOADED_PAIRS``: images undecoded, ``phenotypes[i]`` the current name of ``hpo_ids[i]``,
@@ -113,8 +108,7 @@ def load_pairs(
         ontology=ontology,
         max_bad_fraction=max_bad_fraction,
         bad_rows_path=bad_rows_path,
-        name_phenotypes=name_phenotypes,
-        find_findings=find_findings,
+        captions=captions,
     )[0]
 
 
@@ -125,8 +119,7 @@ def load_pairs_with_report(
     ontology: PhenotypeOntology | None = None,
     max_bad_fraction: float = 0.01,
     bad_rows_path: str | Path | None = None,
-    name_phenotypes: NamePhenotypes | None = None,
-    find_findings: FindFindings | None = None,
+    captions: CaptionReader = READS_NOTHING,
     keep_origin: bool = False,
 ) -> tuple[datasets.Dataset, LoadReport]:
     """``load_pairs``, and the counts that a card or manifest states.
@@ -138,10 +131,7 @@ def load_pairs_with_report(
     source = open_source(data, split)
     if not source.rows:
         raise DataError(f"Data {source.name} has no rows.")
-    if name_phenotypes is not None:
-        source = replace(source, rows=[_labelled(row, name_phenotypes) for row in source.rows])
-    if find_findings is not None:
-        source = replace(source, rows=[_with_findings(row, find_findings) for row in source.rows])
+    source = replace(source, rows=[captions.complete(row) for row in source.rows])
     if ontology is None and any(row.labels or row.findings for row in source.rows):
         ontology = load_ontology()
     checked = _check_rows(source, ontology)
@@ -166,18 +156,6 @@ def load_pairs_with_report(
             report.hpo_release,
         )
     return _assemble(checked, source.images, kept, ORIGIN_COLUMNS if keep_origin else ()), report
-
-
-def _labelled(row: RawRow, name_phenotypes: NamePhenotypes) -> RawRow:
-    """The row; where it has no label, with the phenotypes that its caption names."""
-    if row.labels or row.problem:
-        return row
-    return replace(row, labels=tuple((None, hpo_id) for hpo_id in name_phenotypes(row.caption)))
-
-
-def _with_findings(row: RawRow, find_findings: FindFindings) -> RawRow:
-    """The row; where it has no finding, with those of its caption."""
-    return row if row.findings or row.problem else replace(row, findings=tuple(find_findings(row.caption)))
 
 
 def _check_rows(source: Source, ontology: PhenotypeOntology | None) -> list[_Checked]:

@@ -8,9 +8,10 @@ from typing import Any
 import datasets
 import numpy as np
 
+from phenolip.datasets_scripts.caption_reader import READS_NOTHING, CaptionReader, NamePhenotypes
 from phenolip.datasets_scripts.features import LOADED_PAIRS
 from phenolip.datasets_scripts.hold_out import HELD_OUT_FILE, Apart, set_apart
-from phenolip.datasets_scripts.load import FindFindings, LoadReport, NamePhenotypes, load_pairs_with_report
+from phenolip.datasets_scripts.load import LoadReport, load_pairs_with_report
 from phenolip.datasets_scripts.sources import GROUP_COLUMNS
 from phenolip.datasets_scripts.split import split_rows_by_group
 from phenolip.datasets_scripts.tables import (
@@ -44,9 +45,8 @@ def prepare_split(
     split: str | None = None,
     max_bad_fraction: float = 0.01,
     bad_rows_path: str | Path | None = None,
-    name_phenotypes: NamePhenotypes | None = None,
-    label_source: bool = True,
-    find_findings: FindFindings | None = None,
+    captions: CaptionReader = READS_NOTHING,
+    also_captions: CaptionReader | None = None,
     hold_out: int | Sequence[str] | None = None,
     link: NamePhenotypes | None = None,
 ) -> dict[str, Any]:
@@ -69,10 +69,9 @@ def prepare_split(
         split: Split of the source, where it has several.
         max_bad_fraction: Share of the rows of each source that may be left out.
         bad_rows_path: Where those are listed; a number before its suffix stands for each of ``also``, from 1.
-        name_phenotypes: Gives the ids that a caption names; asked for rows without a label.
-        label_source: Ask it for rows of ``source`` too; otherwise for those of ``also`` alone, so that nothing is
-            measured on labels that were read off captions.
-        find_findings: Gives the findings of a caption; asked for rows without any, of all sources.
+        captions: Completes rows of ``source`` from their captions; by default none.
+        also_captions: Those of ``also``, by default likewise. Another reader keeps what is measured, which is in
+            ``source``, free of labels that were read off captions.
         hold_out: Terms that are not trained on, or how many to draw.
         link: Caption -> every id that it names, by which rows of held-out terms are found beside their names.
 
@@ -81,18 +80,16 @@ def prepare_split(
     """
     if hold_out is not None:
         ontology = ontology or load_ontology()
-    read = partial(
-        load_pairs_with_report, ontology=ontology, max_bad_fraction=max_bad_fraction, find_findings=find_findings
-    )
-    of_source = name_phenotypes if label_source else None
+    read = partial(load_pairs_with_report, ontology=ontology, max_bad_fraction=max_bad_fraction)
+    also_captions = also_captions or captions
+    grouping = {"seed": seed, "max_phash_distance": max_phash_distance}
     with replaced_folder(output) as folder:
-        pairs, report = read(source, split=split, bad_rows_path=bad_rows_path, name_phenotypes=of_source)
+        pairs, report = read(source, split=split, bad_rows_path=bad_rows_path, captions=captions)
         others = [
-            read(other, bad_rows_path=_numbered(bad_rows_path, number), name_phenotypes=name_phenotypes)
+            read(other, bad_rows_path=_numbered(bad_rows_path, number), captions=also_captions)
             for number, other in enumerate(also, 1)
         ]
         extra = datasets.concatenate_datasets([rows for rows, _ in others]) if others else None
-        grouping = {"seed": seed, "max_phash_distance": max_phash_distance}
         apart = None
         if hold_out is not None:
             apart = set_apart(pairs, extra, hold_out, ontology, link=link, **grouping)
@@ -108,15 +105,15 @@ def prepare_split(
             num_rows_left_out=report.bad_rows,
             num_labels=report.num_labels,
             num_labels_dropped=report.num_labels_dropped,
-            labelled_by_caption=of_source is not None,
-            also_labelled_by_caption=bool(also) and name_phenotypes is not None,
-            findings_by_caption=find_findings is not None,
+            labelled_by_caption=captions.phenotypes is not None,
+            findings_by_caption=captions.findings is not None,
+            also_labelled_by_caption=bool(also) and also_captions.phenotypes is not None,
+            also_findings_by_caption=bool(also) and also_captions.findings is not None,
             also=_describe_others(others, added, apart),
             held_out=apart.describe() if apart is not None else None,
             hpo_release=next(filter(None, (part.hpo_release for part in (report, *(r for _, r in others)))), None),
             validation_fraction=validation_fraction,
-            seed=seed,
-            max_phash_distance=max_phash_distance,
+            **grouping,
             max_side=max_side,
             data_revision={name: data_revision(part) for name, part in parts.items()},
         )
@@ -222,12 +219,15 @@ def _describe(manifest: dict[str, Any]) -> str:
         "validation pair."
         for other in manifest["also"]
     )
-    of_others = manifest["also_labelled_by_caption"] and not manifest["labelled_by_caption"]
-    labelled = " Rows without phenotypes have those that their captions name." * manifest["labelled_by_caption"]
-    labelled += " Of the further sources, rows without phenotypes have those that their captions name." * of_others
-    labelled += (
-        " Rows without findings have those that rules found in their captions." * manifest["findings_by_caption"]
-    )
+    labelled = ""
+    for name, added in (
+        ("labelled", "phenotypes have those that their captions name"),
+        ("findings", "findings have those that rules found in their captions"),
+    ):
+        if manifest[f"{name}_by_caption"]:
+            labelled += f" Rows without {added}."
+        elif manifest[f"also_{name}_by_caption"]:
+            labelled += f" Of the further sources, rows without {added}."
     if (held_out := manifest["held_out"]) is not None:
         labelled += (
             f" The {len(held_out['terms'])} terms of `{HELD_OUT_FILE}`, their descendants and every mention of either "

@@ -9,6 +9,7 @@ from hashlib import sha256
 import datasets
 import pytest
 
+from phenolip.datasets_scripts.caption_reader import CaptionReader
 from phenolip.datasets_scripts.features import LOADED_PAIRS, PAIRS
 from phenolip.datasets_scripts.load import load_pairs, load_pairs_with_report
 from phenolip.datasets_scripts.tables import data_revision
@@ -27,7 +28,7 @@ def folder(tmp_path, helpers):
     return helpers.write_imagefolder(tmp_path / "pairs", ROWS)
 
 
-def check(dataset, folder):
+def assert_pairs_of(dataset, folder):
     assert dataset.features == LOADED_PAIRS
     assert [{key: row[key] for key in ("caption", "hpo_ids")} for row in dataset] == ROWS
     assert dataset["phenotypes"][:] == [[NAMES[hpo_id] for hpo_id in row["hpo_ids"]] for row in ROWS]
@@ -52,9 +53,9 @@ def embedded(folder):
 
 def test_imagefolder_and_jsonl(folder, ontology):
     dataset = load_pairs(folder, ontology=ontology)
-    check(dataset, folder)
+    assert_pairs_of(dataset, folder)
     assert dataset["row_id"][:] == ["images/0.png", "images/1.png", "images/2.png"]
-    check(load_pairs(str(folder / "metadata.jsonl"), ontology=ontology), folder)
+    assert_pairs_of(load_pairs(str(folder / "metadata.jsonl"), ontology=ontology), folder)
 
 
 @pytest.mark.parametrize("suffix, delimiter", [("csv", ","), ("tsv", "\t")])
@@ -63,7 +64,7 @@ def test_csv(folder, ontology, suffix, delimiter):
         {"image_path": f"images/{number}.png", "caption": row["caption"], "hpo_ids": "|".join(row["hpo_ids"])}
         for number, row in enumerate(ROWS)
     ]
-    check(load_pairs(write_table(folder / f"pairs.{suffix}", rows, delimiter), ontology=ontology), folder)
+    assert_pairs_of(load_pairs(write_table(folder / f"pairs.{suffix}", rows, delimiter), ontology=ontology), folder)
 
 
 def test_official_csv(folder, ontology):
@@ -74,10 +75,10 @@ def test_official_csv(folder, ontology):
     ]
     path = write_table(folder / "testdata.csv", rows)
     dataset, report = load_pairs_with_report(path, ontology=ontology)
-    check(dataset, folder)
+    assert_pairs_of(dataset, folder)
     assert (report.num_labels, report.num_labels_dropped) == (3, 1)
     (folder / "metadata.jsonl").unlink()
-    check(load_pairs(folder, ontology=ontology), folder)  # the only table of a folder
+    assert_pairs_of(load_pairs(folder, ontology=ontology), folder)  # the only table of a folder
 
 
 @pytest.mark.parametrize("matches", ["__import__('os').system('true')", "[1", "[" * 90_000, "{'a': 1}", "[()]"])
@@ -95,7 +96,7 @@ def test_parquet_file_and_folder(folder, ontology, tmp_path):
     dataset.to_parquet(tmp_path / "tables" / "a.parquet")
     for data in (tmp_path / "tables", tmp_path / "tables" / "a.parquet"):
         loaded = load_pairs(data, ontology=ontology)
-        check(loaded, folder)
+        assert_pairs_of(loaded, folder)
         assert loaded["row_id"][:] == ["0.png", "1.png", "2.png"]
     with pytest.raises(DataError, match="has no split 'test'; name one of train"):
         load_pairs(tmp_path / "tables", split="test", ontology=ontology)
@@ -114,7 +115,7 @@ def test_parquet_with_all_columns_of_pairs(folder, ontology, tmp_path):
     (tmp_path / "tables").mkdir()
     datasets.Dataset.from_list(rows, features=PAIRS).to_parquet(tmp_path / "tables" / "pairs.parquet")
     dataset = load_pairs(tmp_path / "tables", ontology=ontology)
-    check(dataset, folder)
+    assert_pairs_of(dataset, folder)
     assert dataset["row_id"][:] == ["f0", "f1", "f2"]
     assert load_pairs(tmp_path / "tables", split="validation", ontology=ontology)["row_id"][:] == ["f1"]
 
@@ -133,7 +134,7 @@ def test_webdataset_shards(folder, ontology, tmp_path):
             add(archive, f"sample{number}.json", json.dumps({"hpo_ids": row["hpo_ids"]}).encode())
     for data in (tmp_path / "shards", tmp_path / "shards" / "00000.tar"):
         dataset = load_pairs(data, ontology=ontology)
-        check(dataset, folder)
+        assert_pairs_of(dataset, folder)
         assert dataset["row_id"][:] == ["sample0", "sample1", "sample2"]
 
 
@@ -342,7 +343,9 @@ def test_captions_label_the_rows_that_have_no_label(tmp_path, ontology, helpers)
         asked.append(caption)
         return ["HP:9900003"] if "circle" in caption else []
 
-    labelled, report = load_pairs_with_report(folder, ontology=ontology, name_phenotypes=name_phenotypes)
+    labelled, report = load_pairs_with_report(
+        folder, ontology=ontology, captions=CaptionReader(phenotypes=name_phenotypes)
+    )
     assert labelled["hpo_ids"][:] == [["HP:9900002"], ["HP:9900003"], []]
     assert asked == ["A circle.", "Nothing."] and report.num_labels == 2
 
@@ -354,7 +357,8 @@ def test_captions_give_findings_to_rows_that_have_none(tmp_path, ontology, helpe
     own = {**FINDING, "severity": "severe"}
     records = [{"caption": "A square.", "findings": [own]}, {"caption": "A mild square."}, {"caption": "Nothing."}]
     folder = helpers.write_imagefolder(tmp_path / "pairs", records)
-    found = load_pairs(folder, ontology=ontology, find_findings=lambda text: [FINDING] * ("square" in text))
+    reader = CaptionReader(findings=lambda text: [FINDING] * ("square" in text))
+    found = load_pairs(folder, ontology=ontology, captions=reader)
     assert found["findings"][:] == [[own], [FINDING], []]
 
 
