@@ -58,6 +58,7 @@ class _PhenoLIPTowerConfig(PreTrainedConfig):
     projection_dropout: float | int = 0.0
     projection_bias: bool | None = None
     projection_hidden_size: int | None = None
+    num_parts: int = 1
 
     def __post_init__(self, **kwargs):
         self.tower_config = _resolve_tower(self.tower_config, self._default_tower, self._poolings)
@@ -69,9 +70,10 @@ class _PhenoLIPTowerConfig(PreTrainedConfig):
                 f"`pooling` of a {self.tower_config.model_type} tower must be one of {allowed}, got '{self.pooling}'."
             )
         if self.projection_dim is None:
-            self.projection_dim = self.pooled_size
+            self.projection_dim = self.num_parts * self.part_size
         if self.projection_dim < 1:
             raise ValueError(f"`projection_dim` must be at least 1, got {self.projection_dim}.")
+        self._check_parts()
         if self.projection == "none" and self.projection_dim != self.pooled_size:
             raise ValueError(
                 f"`projection_dim` must be {self.pooled_size}, the width of the tower, where `projection` is 'none', "
@@ -87,6 +89,15 @@ class _PhenoLIPTowerConfig(PreTrainedConfig):
         self._check_projection_layers()
         super().__post_init__(**kwargs)
 
+    def _check_parts(self) -> None:
+        if self.num_parts < 1 or self.projection_dim % self.num_parts:
+            raise ValueError(
+                f"`num_parts` must be at least 1 and divide `projection_dim`, which is {self.projection_dim}, got "
+                f"{self.num_parts}."
+            )
+        if self.num_parts > 1 and self.projection == "none":
+            raise ValueError(f"`num_parts` must be 1 where `projection` is 'none', got {self.num_parts}.")
+
     def _check_projection_layers(self) -> None:
         if self.projection_bias is not None and self.projection not in ("linear", "mlp"):
             raise ValueError(f"`projection_bias` needs `projection` 'linear' or 'mlp', got '{self.projection}'.")
@@ -99,8 +110,18 @@ class _PhenoLIPTowerConfig(PreTrainedConfig):
             )
 
     @property
+    def num_towers(self) -> int:
+        """Towers side by side, each with its own weights."""
+        return 1
+
+    @property
     def pooled_size(self) -> int:
-        """Width of the pooled features, before the projection."""
+        """Width of the pooled features, before the projection: those of all towers."""
+        return self.num_towers * self.part_size
+
+    @property
+    def part_size(self) -> int:
+        """Width of the pooled features of one tower, which is what one part of the embedding is projected from."""
         tower = self.tower_config
         if self.pooling == "pooler":
             for name in ("projection_size", "pooler_output_size"):  # a siglip text tower, a vit
@@ -136,6 +157,8 @@ class PhenoLIPTextConfig(_PhenoLIPTowerConfig):
             Whether a linear or mlp projection has biases; by default an mlp has and a linear one has not.
         projection_hidden_size (`int`, *optional*):
             Width between the two layers of an mlp; by default that of the pooled features.
+        num_parts (`int`, *optional*, defaults to 1):
+            Parts of the embedding, each from a projection of its own and all of one length.
 
     Example:
 
@@ -177,12 +200,19 @@ class PhenoLIPVisionConfig(_PhenoLIPTowerConfig):
             Whether a linear or mlp projection has biases; by default an mlp has and a linear one has not.
         projection_hidden_size (`int`, *optional*):
             Width between the two layers of an mlp; by default that of the pooled features.
+        num_parts (`int`, *optional*, defaults to 1):
+            Parts of the embedding, each from a tower and a projection of its own, and all of one length.
     """
 
     model_type = "phenolip_vision_model"
     base_config_key = "vision_config"
     _poolings = VISION_POOLINGS
     _default_tower = "vit"
+
+    @property
+    def num_towers(self) -> int:
+        """One for each part of the embedding."""
+        return self.num_parts
 
 
 @strict
@@ -237,6 +267,11 @@ class PhenoLIPConfig(PreTrainedConfig):
                     f"got {value.projection_dim}."
                 )
             setattr(self, name, value)
+        if self.vision_config.num_parts != self.text_config.num_parts:
+            raise ValueError(
+                f"`text_config.num_parts` must equal `vision_config.num_parts`, which is "
+                f"{self.vision_config.num_parts}, got {self.text_config.num_parts}."
+            )
         super().__post_init__(**kwargs)
 
 

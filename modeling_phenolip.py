@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -143,30 +144,82 @@ class ResidualProjection(nn.Module):
 
 
 class PhenoLIPProjection(nn.Module):
-    """From pooled features to the shared space: (N, pooled_size) -> (N, projection_dim), not yet of unit norm."""
+    """From pooled features to the shared space: (N, pooled_size) -> (N, projection_dim), not yet of unit norm.
+
+    With several parts, each is projected by itself, on the image side from the features of its own tower. They are
+    made equally long, so that the cosine of two embeddings is the mean of the cosines of their parts.
+    """
 
     def __init__(self, config: PhenoLIPTextConfig | PhenoLIPVisionConfig):
         super().__init__()
-        in_size, out_size = config.pooled_size, config.projection_dim
+        self.num_parts, self.num_towers = config.num_parts, config.num_towers
         self.dropout = nn.Dropout(config.projection_dropout)
-        begins_as_identity = config.projection_init == "identity"
-        if config.projection == "none":
-            self.layers = nn.Identity()
-        elif config.projection == "linear":
-            self.layers = nn.Linear(in_size, out_size, bias=bool(config.projection_bias))
-            self.layers.starts_as_identity = begins_as_identity
-        elif config.projection == "residual":
-            self.layers = ResidualProjection(in_size, out_size)
-            self.layers.linear.starts_as_identity = begins_as_identity
-        else:
-            width, bias = config.projection_hidden_size or in_size, config.projection_bias is not False
-            expand, reduce = nn.Linear(in_size, width, bias=bias), nn.Linear(width, out_size, bias=bias)
-            self.layers = nn.Sequential(expand, nn.GELU(), reduce)
+        parts = [_projection_layers(config) for _ in range(config.num_parts)]
+        self.layers = nn.ModuleList(parts) if len(parts) > 1 else parts[0]
 
     def forward(self, pooled: torch.Tensor) -> torch.Tensor:
         """(N, pooled_size) -> (N, projection_dim)."""
         weight = next(self.layers.parameters(), None)
-        return self.layers(self.dropout(pooled if weight is None else pooled.to(weight.dtype)))
+        pooled = self.dropout(pooled if weight is None else pooled.to(weight.dtype))
+        if self.num_parts == 1:
+            return self.layers(pooled)
+        of_parts = pooled.chunk(self.num_parts, dim=-1) if self.num_towers > 1 else [pooled] * self.num_parts
+        return torch.cat(
+            [_unit_norm(part(features)) for part, features in zip(self.layers, of_parts, strict=True)], dim=-1
+        )
+
+
+def _projection_layers(config: PhenoLIPTextConfig | PhenoLIPVisionConfig) -> nn.Module:
+    """Of one part."""
+    in_size, out_size = config.part_size, config.projection_dim // config.num_parts
+    begins_as_identity = config.projection_init == "identity"
+    if config.projection == "none":
+        return nn.Identity()
+    if config.projection == "linear":
+        layer = nn.Linear(in_size, out_size, bias=bool(config.projection_bias))
+        layer.starts_as_identity = begins_as_identity
+        return layer
+    if config.projection == "residual":
+        layer = ResidualProjection(in_size, out_size)
+        layer.linear.starts_as_identity = begins_as_identity
+        return layer
+    width, bias = config.projection_hidden_size or in_size, config.projection_bias is not False
+    return nn.Sequential(nn.Linear(in_size, width, bias=bias), nn.GELU(), nn.Linear(width, out_size, bias=bias))
+
+
+class TowerGroup(nn.Module):
+    """Towers of one kind that read the same images, one for each part of the embedding; features lie side by side."""
+
+    def __init__(self, towers: list[PreTrainedModel]):
+        super().__init__()
+        self.towers = nn.ModuleList(towers)
+
+    @property
+    def config(self) -> PreTrainedConfig:
+        """What the towers share."""
+        return self.towers[0].config
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return self.towers[0].dtype
+
+    def forward(self, pixel_values: torch.FloatTensor, **kwargs: Any) -> BaseModelOutputWithPooling:
+        """Images as a tower takes them -> features as it gives them, `num_towers` times as wide; no attentions."""
+        outputs = [tower(pixel_values=pixel_values, **kwargs) for tower in self.towers]
+        layers = [output.get("hidden_states") for output in outputs]
+        return BaseModelOutputWithPooling(
+            last_hidden_state=_side_by_side([output.last_hidden_state for output in outputs]),
+            pooler_output=_side_by_side([output.get("pooler_output") for output in outputs]),
+            hidden_states=None if layers[0] is None else tuple(map(_side_by_side, zip(*layers, strict=True))),
+        )
+
+
+def _side_by_side(features: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
+    """Along their channels: maps (N, C, H, W), tokens (N, L, C) or vectors (N, C)."""
+    if features[0] is None:
+        return None
+    return torch.cat(tuple(features), dim=1 if features[0].ndim == 4 else -1)
 
 
 class PhenoLIPPreTrainedModel(PreTrainedModel):
@@ -362,6 +415,11 @@ class PhenoLIPVisionModel(PhenoLIPPreTrainedModel):
     def get_input_embeddings(self) -> nn.Module:
         """First layer of the tower."""
         return self.tower.get_input_embeddings()
+
+    @property
+    def towers(self) -> list[PreTrainedModel]:
+        """One for each part of the embedding."""
+        return list(self.tower.towers) if isinstance(self.tower, TowerGroup) else [self.tower]
 
     def project(self, pooled: torch.Tensor) -> torch.Tensor:
         """Pooled features, `(num_images, pooled_size)` -> embeddings, `(num_images, projection_dim)`."""
@@ -570,8 +628,14 @@ def build_tower(config: PreTrainedConfig) -> PreTrainedModel:
     return AutoModel.from_config(config) if tower_class is None else tower_class._from_config(config)
 
 
-def _build_trainable_tower(config: PhenoLIPTextConfig | PhenoLIPVisionConfig) -> PreTrainedModel:
-    """Tower without the layers that its pooling does not read: they would get no gradient."""
+def _build_trainable_tower(config: PhenoLIPTextConfig | PhenoLIPVisionConfig) -> PreTrainedModel | TowerGroup:
+    """Towers without the layers that their pooling does not read: they would get no gradient."""
+    if config.num_towers > 1:
+        return TowerGroup([_build_one_tower(config) for _ in range(config.num_towers)])
+    return _build_one_tower(config)
+
+
+def _build_one_tower(config: PhenoLIPTextConfig | PhenoLIPVisionConfig) -> PreTrainedModel:
     tower = build_tower(config.tower_config)
     pooler = POOLERS.get(config.tower_config.model_type)
     if config.pooling != "pooler" and pooler is not None:

@@ -36,6 +36,7 @@ COMMANDS = {
     "demo": "serve a page to try a model in a browser: phenotypes of an image, images of a text, maps, the tree",
     "convert": "convert open_clip checkpoints to PhenoLIP folders, and back",
     "merge": "merge a LoRA or DoRA adapter into its model",
+    "join": "join models of several seeds to one whose scores are the means of theirs",
     "export": "export to ONNX or sentence-transformers",
     "card": "write the card (README.md) of a model folder",
     "push": "send a model or data set to the Hub",

@@ -7,6 +7,9 @@ import time
 from pathlib import Path
 
 from phenolip.cli.chain import CONFIGS, ROOT, Step, metric_line, run_steps
+from phenolip.exceptions import ConfigurationError
+
+MEMBERS = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--knowledge_encoder", metavar="DIR", help="a Stage 1 folder to use; by default one is trained first"
     )
     parser.add_argument(
+        "--members",
+        type=int,
+        default=MEMBERS,
+        metavar="N",
+        help=f"models trained from as many seeds and joined to one ({MEMBERS}); more are better, and take longer",
+    )
+    parser.add_argument(
         "--max_bad_fraction", type=float, default=0.01, metavar="F", help="share of rows that may be bad (0.01)"
     )
     parser.add_argument("--output", default="runs/mini", metavar="DIR", help="default: runs/mini")
@@ -40,6 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs each step that is not done yet, then says what there is."""
+    if args.members < 1:
+        raise ConfigurationError(f"`--members` must be at least 1, got {args.members}.")
     output = Path(args.output)
     started = time.monotonic()
     steps = plan_steps(
@@ -48,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
         extra=args.extra,
         validation_fraction=args.validation_fraction,
         knowledge_encoder=args.knowledge_encoder,
+        members=args.members,
         max_bad_fraction=args.max_bad_fraction,
     )
     run_steps(steps, output / "steps.json", fresh=args.fresh)
@@ -62,6 +75,7 @@ def plan_steps(
     extra: list[str],
     validation_fraction: float,
     knowledge_encoder: str | None,
+    members: int,
     max_bad_fraction: float,
 ) -> list[Step]:
     """The chain's commands, each of which can be run by hand."""
@@ -80,6 +94,7 @@ def plan_steps(
     train1 = [sys.executable, str(ROOT / "train" / "stage1.py"), "--config", str(CONFIGS / "mini_stage1.yaml")]
     train2 = [sys.executable, str(ROOT / "train" / "stage2.py"), "--config", str(CONFIGS / "mini_stage2.yaml")]
     train2 += ["--data", str(output / "data" / "train"), "--knowledge_encoder", stage1, *bad]
+    train2 += ["--feature_cache", str(output / "features")]
     evaluate = [*phenolip, "eval", "--model", stage2, "--task", "phenobench_ontology", "--extra_k", "scaled"]
     evaluate += ["--data", str(output / "data" / "validation"), "--output", str(output / "eval")]
     steps = [
@@ -96,16 +111,31 @@ def plan_steps(
             prepare,
             output / "data" / "manifest.json",
         ),
-        Step(
-            "stage2",
-            "Stage 2: teach images, captions and phenotypes, Stage 1 as teacher",
-            [*train2, "--output_dir", stage2],
-            Path(stage2) / "model.safetensors",
-            resumable=True,
-        ),
+        *_stage2(train2, Path(stage2), output / "members", members),
         Step("eval", "Measure on the pairs held out", evaluate, output / "eval" / "results.json"),
     ]
     return steps[1:] if knowledge_encoder else steps
+
+
+def _stage2(train: list[str], output: Path, folder: Path, members: int) -> list[Step]:
+    """One run, or one of each seed and what joins them."""
+    title = "Stage 2: teach images, captions and phenotypes, Stage 1 as teacher"
+    if members == 1:
+        weights = output / "model.safetensors"
+        return [Step("stage2", title, [*train, "--output_dir", str(output)], weights, resumable=True)]
+    runs = [
+        Step(
+            f"stage2_{seed}",
+            f"{title} (seed {seed})",
+            [*train, "--seed", str(seed), "--output_dir", str(folder / str(seed))],
+            folder / str(seed) / "model.safetensors",
+            resumable=True,
+        )
+        for seed in range(members)
+    ]
+    join = [sys.executable, "-m", "phenolip.cli", "join", *(str(run.output.parent) for run in runs)]
+    join += ["--output", str(output), "--overwrite"]
+    return [*runs, Step("stage2", f"Join the {members} to one model", join, output / "model.safetensors")]
 
 
 def summary(output: Path, seconds: float) -> str:

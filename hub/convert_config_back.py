@@ -27,6 +27,7 @@ def write_config(
     types = (vision.tower_config.model_type, text.tower_config.model_type)
     choice("vision_config.tower_config.model_type", types[0], ("vit", "clip_vision_model"))
     choice("text_config.tower_config.model_type", types[1], ("bert", "clip_text_model"))
+    choice("vision_config.num_parts", vision.num_parts, (1,))
     settings: dict[str, Any] = {"embed_dim": config.projection_dim}
     own = [side.tower_config for side in (vision, text) if side.tower_config.model_type.startswith("clip_")]
     activations = {tower.hidden_act for tower in own}

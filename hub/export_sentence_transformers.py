@@ -52,6 +52,10 @@ def export_sentence_transformers(model: str | Path, output: str | Path) -> float
         raise ConfigurationError(
             f"`model` {model} must have a text tower of {', '.join(TOWERS)}, got {config.tower_config.model_type}."
         )
+    if config.num_parts > 1:
+        raise ConfigurationError(
+            f"`model` {model} must have one part, got {config.num_parts}: sentence-transformers has no layer for more."
+        )
     layers = [*_pooler_layers(text_model), *_projection_layers(text_model.projection.layers, config.projection)]
     with new_folder(output) as folder:
         text_model.tower.save_pretrained(folder)

@@ -138,14 +138,16 @@ def _attention_rollout(vision: nn.Module, output: Any, score: torch.Tensor, size
 @contextmanager
 def _plain_attention(model: PhenoLIPModel) -> Iterator[None]:
     """Attention that shows its weights, for the time of the call."""
-    tower = model.vision_model.tower
-    before = getattr(tower.config, "_attn_implementation", None)
-    if hasattr(tower.config, "num_attention_heads") and before not in (None, "eager"):
-        tower.set_attn_implementation("eager")
+    towers = model.vision_model.towers
+    before = getattr(towers[0].config, "_attn_implementation", None)
+    if hasattr(towers[0].config, "num_attention_heads") and before not in (None, "eager"):
+        for tower in towers:
+            tower.set_attn_implementation("eager")
         try:
             yield
         finally:
-            tower.set_attn_implementation(before)
+            for tower in towers:
+                tower.set_attn_implementation(before)
     else:
         yield
 

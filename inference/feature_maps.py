@@ -44,7 +44,8 @@ class FeatureMaps(nn.Module):
             self.patch = 1  # its patch is the stem, not a grid of tokens
         if image_size % self.patch:
             raise ConfigurationError(f"`image_size` must be a multiple of the patch {self.patch}, got {image_size}.")
-        takes = inspect.signature(tower.forward).parameters
+        one = getattr(tower, "towers", [tower])[0]
+        takes = inspect.signature(one.forward).parameters
         self.options = {"interpolate_pos_encoding": True} if "interpolate_pos_encoding" in takes else {}
         was_training = tower.training
         device = next(tower.parameters()).device

@@ -351,6 +351,25 @@ def test_gradient_checkpointing_gives_the_same_gradients(vision):
 
 
 @pytest.mark.parametrize("tower", VISION_TOWERS)
+@pytest.mark.parametrize("projection", ["linear", "mlp", "residual"])
+def test_parts_have_towers_and_projections_of_their_own(tower, projection, tmp_path):
+    parts = {"num_parts": 2, "projection": projection, "projection_dim": 16}
+    torch.manual_seed(0)
+    config = PhenoLIPConfig(
+        text_config={"tower_config": tower_config("bert"), **parts},
+        vision_config={"tower_config": tower_config(tower), **parts},
+    )
+    model = PhenoLIPModel(config).eval()
+    check_reload(model, tmp_path)
+    output = model(**texts(), pixel_values=images(), return_loss=True)
+    for embeds in (output.text_embeds, output.image_embeds):
+        torch.testing.assert_close(embeds.unflatten(1, (2, 8)).norm(dim=-1), torch.full((5, 2), 0.5**0.5))
+    output.loss.backward()
+    unused = [name for name, weight in model.named_parameters() if weight.grad is None]
+    assert [name for name in unused if not name.endswith("mask_token")] == []
+
+
+@pytest.mark.parametrize("tower", VISION_TOWERS)
 def test_other_image_sizes_are_read(tower):
     assert vision_model(tower)(images(2, 48)).image_embeds.shape == (2, 16)
 
@@ -381,6 +400,13 @@ def test_a_side_loads_from_the_whole(tmp_path):
         ({"vision_config": {"tower_config": {"model_type": "vit", "hidden_size": "8"}}}, "hidden_size"),
         ({"vision_config": {"tower_config": {"model_type": "resnet"}, "pooling": "cls"}}, "of a resnet tower must"),
         ({"text_config": {"projection_dim": 8}, "vision_config": {"projection_dim": 9}}, "must equal"),
+        ({"text_config": {"num_parts": 0}}, "`num_parts` must be at least 1 and divide .* 512, got 0"),
+        ({"vision_config": {"num_parts": 3}}, "`num_parts` must be at least 1 and divide .* 512, got 3"),
+        (
+            {"text_config": {"num_parts": 2, "projection": "none"}, "projection_dim": 768},
+            "`num_parts` must be 1 where",
+        ),
+        ({"text_config": {"num_parts": 2}}, "must equal `vision_config.num_parts`, which is 1, got 2"),
     ],
 )
 def test_a_wrong_setting_fails_at_construction(settings, message):

@@ -110,17 +110,24 @@ def saved(tmp_path_factory):
     model = PhenoLIPModel(config).eval()
     model.save_pretrained(folder / "whole")
     processor.save_pretrained(folder / "whole")
+    parts = {"num_parts": 2, "projection_dim": 32}
+    sides = {name: {**config.to_dict()[name], **parts} for name in ("text_config", "vision_config")}
+    joined = PhenoLIPModel(PhenoLIPConfig(**sides)).eval()
+    joined.save_pretrained(folder / "joined")
+    processor.save_pretrained(folder / "joined")
     model.text_model.save_pretrained(folder / "text")
     processor.tokenizer.save_pretrained(folder / "text")
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (40, 50, 3), dtype=torch.uint8, generator=generator)
     Image.fromarray(pixels.numpy()).save(folder / "picture.png")
-    return folder, model, processor
+    return folder, {"whole": model, "joined": joined}, processor
 
 
-def test_whole_model_through_the_auto_classes_and_the_pipeline(saved):
-    folder, model, processor = saved
-    arguments = (str(folder / "whole"), str(folder / "again"), str(folder / "picture.png"), json.dumps(TEXTS))
+@pytest.mark.parametrize("name", ["whole", "joined"])
+def test_whole_model_through_the_auto_classes_and_the_pipeline(saved, name):
+    folder, models, processor = saved
+    model = models[name]
+    arguments = (str(folder / name), str(folder / "again"), str(folder / "picture.png"), json.dumps(TEXTS))
     result = run(WHOLE, folder, *arguments)
     inputs = processor(images=Image.open(folder / "picture.png"), text=TEXTS, return_tensors="pt")
     logits = model(**inputs).logits_per_image.detach()
@@ -156,8 +163,10 @@ def test_saved_folder_holds_all_code_and_its_map(saved):
 
 @pytest.mark.slow
 def test_text_model_alone_is_a_knowledge_encoder(saved):
-    folder, model, processor = saved
+    folder, models, processor = saved
     name, embeds = run(TEXT_ONLY, folder, str(folder / "text"), json.dumps(TEXTS))
     assert name == "PhenoLIPTextModel"
     inputs = processor(text=TEXTS, return_tensors="pt")
-    torch.testing.assert_close(torch.tensor(embeds), model.get_text_features(**inputs).detach(), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        torch.tensor(embeds), models["whole"].get_text_features(**inputs).detach(), atol=1e-6, rtol=0
+    )

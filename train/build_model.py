@@ -68,9 +68,10 @@ def _prepare_for_training(model: PhenoLIPModel, arguments: ModelArguments) -> No
             parameter.requires_grad_(False)
     if arguments.random_vision:
         reset_weights(model.vision_model.tower)
-    if arguments.vision_blocks is not None:
-        freeze_first_blocks(model.vision_model.tower, arguments.vision_blocks)
-    drop_patches(model.vision_model.tower, arguments.patch_dropout)
+    for tower in model.vision_model.towers:
+        if arguments.vision_blocks is not None:
+            freeze_first_blocks(tower, arguments.vision_blocks)
+        drop_patches(tower, arguments.patch_dropout)
     if arguments.freeze_text:
         model.text_model.tower.requires_grad_(False)
     if arguments.freeze_batch_norm:

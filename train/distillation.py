@@ -23,6 +23,7 @@ FORMS = {
     "names": "each phenotype's name against the teacher's embedding of it, the other names as negatives",
 }
 NAME_FORMS = frozenset({"anchors", "responses", "names"})  # those that need the teacher's view of phenotypes' names
+IMAGE_FORMS = frozenset({"relational", "anchors", "responses"})  # those that look at images
 CAPTION_FORMS = frozenset({"contrastive", "cosine", "relational", "responses"})  # and those that need it of captions
 
 

@@ -110,6 +110,7 @@ class MatchingArguments:
 LATER_SETTINGS = {
     **{entry.name: entry.default for entry in fields(MatchingArguments)},
     "grayscale": False,
+    "cutmix": 0.0,
     "reduced_decoding": False,
     "streaming": False,
     "shuffle_buffer": SHUFFLE_BUFFER,

@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from phenolip.train.cutmix import mixed_captions, mixed_values
 from phenolip.train.distillation import KnowledgeDistillation
 from phenolip.train.gather import gather_rows, own_rows
 from phenolip.train.local_matching import LocalMatching
@@ -19,7 +20,7 @@ from phenolip.train.text_matching import TextMatching, WeightedMatching
 
 ROW_ENTRIES = (
     "group_ids", "knowledge_embeds", "labels", "label_values", "label_valid",
-    "text_ids", "category_ids", "absent_ids", "uncertain_ids", "target_embeds",
+    "text_ids", "category_ids", "absent_ids", "uncertain_ids", "target_embeds", "own_share",
 )  # fmt: skip
 
 
@@ -114,9 +115,10 @@ class ImageTextObjective(nn.Module):
 
         Shapes (n rows, C names, L tokens, D widths): pixels (n, 3, S, S) uint8 or, where the vision tower is frozen,
         image_pooled (n, D); group_ids (n, G), and as needed knowledge_embeds (n, D), knowledge_names (C, D), labels
-        (n, C) bool, label_values and label_valid (n, C); texts as caption_input_ids and caption_attention_mask (n, L)
-        or, where the text tower is frozen, caption_pooled (n, D); likewise name_* with C rows. For findings the
-        entries of `TextSlots` stand in place of the captions', knowledge_embeds among them.
+        (n, C) bool, label_values and label_valid (n, C), own_share (n,) where `CutMix` mixed images; texts as
+        caption_input_ids and caption_attention_mask (n, L) or, where the text tower is frozen, caption_pooled (n, D);
+        likewise name_* with C rows. For findings the entries of `TextSlots` stand in place of the captions',
+        knowledge_embeds among them.
         """
         return self.losses(self.encode(batch), batch)
 
@@ -208,6 +210,8 @@ class ImageTextObjective(nn.Module):
             losses |= {f"knowledge_{form}": loss for form, loss in forms.items()}
         if self.name_weight:
             values, valid = batch.get("label_values", batch.get("labels")), batch.get("label_valid")
+            if "own_share" in batch:
+                values, valid = mixed_values(values, valid, batch["own_share"])
             losses["image_name"] = self.name_loss(image_embeds, name_embeds, scale, values, valid)
             total = total + self.name_weight * losses["image_name"]
         return {"loss": total, **losses, "temperature": 1 / scale.detach()}
@@ -237,6 +241,9 @@ class ImageTextObjective(nn.Module):
         scale: torch.Tensor,
     ) -> torch.Tensor:
         pairs, weight = (image_embeds, text_embeds, scale, batch["group_ids"]), self.caption_target_weight
+        if "own_share" in batch:  # one matrix, however large the batch
+            duplicates = duplicate_mask(batch["group_ids"]) & self.mask_duplicates
+            return self.contrastive(*pairs, *mixed_captions(batch["own_share"], duplicates), 1 - batch["own_share"])
         if len(image_embeds) < self.tiled_from:
             fit, known = self.caption_fit(batch) if weight else (None, None)
             return self.contrastive(*pairs, fit, known, weight)

@@ -35,8 +35,9 @@ from phenolip.train.build_stream import (
     stream_labels,
 )
 from phenolip.train.compiled_towers import compile_towers
+from phenolip.train.cutmix import CutMix
 from phenolip.train.data import EpochPlan
-from phenolip.train.distillation import NAME_FORMS
+from phenolip.train.distillation import IMAGE_FORMS, NAME_FORMS
 from phenolip.train.entry import run_entry_point, write_run_record
 from phenolip.train.finding_texts import build_finding_rows, finding_rewriter, finding_writer, load_book
 from phenolip.train.findings import FindingRows
@@ -117,7 +118,12 @@ def main(argv: list[str] | None = None) -> None:
     settings = {**asdict(model_args), **asdict(data_args), **asdict(loss_args)}
     data = {"name": data_args.data, "revision": revision, "num_rows": len(rows)}
     identity = _identity(settings, revision, row_order, inputs, book, plan, run.seed)
-    loop = TrainingLoop(objective, samples, inputs.collate, plan, run, accelerator, identity)
+    collate = inputs.collate
+    if data_args.cutmix:
+        share = plan.batch_size // accelerator.num_processes
+        require(share % 2 == 0, "batch_size", "even on each process where `cutmix` is above 0", share)
+        collate = CutMix(collate, probability=data_args.cutmix, seed=run.seed)
+    loop = TrainingLoop(objective, samples, collate, plan, run, accelerator, identity)
     trained = loop.fit().model
     if accelerator.is_main_process:
         _save_model(trained, adapted, processor, output_dir)
@@ -147,6 +153,8 @@ def _check_together(model: ModelArguments, data: DataArguments, loss: LossArgume
     for name in ("slot_dropout", "synonym_probability"):
         chance = getattr(loss, name)
         require(not (chance and model.freeze_text), name, "0 where `freeze_text` is given", chance)
+    if data.cutmix:
+        _check_mixing(model, loss, run)
     is_cached = bool(model.cached_views or model.freeze_text)
     require(
         not (loss.local_weight and is_cached),
@@ -154,6 +162,19 @@ def _check_together(model: ModelArguments, data: DataArguments, loss: LossArgume
         "0 where `cached_views` or `freeze_text` is given",
         loss.local_weight,
     )
+
+
+def _check_mixing(model: ModelArguments, loss: LossArguments, run: RunArguments) -> None:
+    """Mixed images have targets in L_m of captions and in the name term alone."""
+    where = "where `cutmix` is above 0"
+    require(not model.cached_views, "cached_views", f"0 {where}", model.cached_views)
+    require(run.micro_batch_size % 2 == 0, "micro_batch_size", f"even {where}", run.micro_batch_size)
+    require(loss.text_unit == "report", "text_unit", f"report {where}", loss.text_unit)
+    require(loss.contrastive == "softmax", "contrastive", f"softmax {where}", loss.contrastive)
+    for name in ("caption_target_weight", "matching_weight", "local_weight"):
+        require(not getattr(loss, name), name, f"0 {where}", getattr(loss, name))
+    of_images = sorted(IMAGE_FORMS & loss.forms().keys())
+    require(not of_images, "distillation", f"without {', '.join(sorted(IMAGE_FORMS))} {where}", loss.distillation)
 
 
 def _build_inputs(

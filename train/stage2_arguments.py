@@ -132,6 +132,11 @@ class DataArguments:
     max_bad_fraction: float = setting(0.01, help="Share of corrupt rows that may be skipped before the run stops.")
     min_crop_area: float = setting(0.6, help="Smallest share of the image that a random crop keeps.")
     color_jitter: float = setting(0.2, help="Largest relative change of brightness and contrast.")
+    cutmix: float = setting(
+        0.0,
+        help="Chance of two neighbours in a batch to exchange a rectangle of their images; captions and phenotypes "
+        "then count for the area that each has (CutMix).",
+    )
     grayscale: bool = setting(False, help="Take colour out of the training images (MedFILIP's single channel).")
     reduced_decoding: bool = setting(
         False, help="Decode large JPEG files at 1/2, 1/4 or 1/8 of their size where a crop needs no more: faster."
@@ -162,6 +167,7 @@ class DataArguments:
         require(0 <= self.max_bad_fraction <= 1, "max_bad_fraction", "between 0 and 1", self.max_bad_fraction)
         require(0 < self.min_crop_area <= 1, "min_crop_area", "above 0 and at most 1", self.min_crop_area)
         require(0 <= self.color_jitter < 1, "color_jitter", "at least 0 and below 1", self.color_jitter)
+        require(0 <= self.cutmix <= 1, "cutmix", "between 0 and 1", self.cutmix)
         require(self.shuffle_buffer >= 1, "shuffle_buffer", "1 or above", self.shuffle_buffer)
         require(self.rows_per_phenotype >= 1, "rows_per_phenotype", "1 or above", self.rows_per_phenotype)
         require(self.siblings_per_group >= 2, "siblings_per_group", "2 or above", self.siblings_per_group)

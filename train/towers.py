@@ -267,7 +267,10 @@ def _tower(path: str | Path, side: str, random_init: bool) -> PreTrainedModel:
         model_type = PreTrainedConfig.get_config_dict(path)[0].get("model_type")
         if model_type in OWN_MODELS[side]:
             own_class = PhenoLIPTextModel if side == "text" else PhenoLIPVisionModel
-            tower = own_class.from_pretrained(path).tower
+            own = own_class.from_pretrained(path)
+            if own.config.num_towers > 1:
+                raise ValueError(f"it is joined of {own.config.num_towers} models: name one of them")
+            tower = own.tower
             return build_tower(tower.config) if random_init else tower
         if model_type == EfficientNetLiteConfig.model_type:
             config = EfficientNetLiteConfig.from_pretrained(path)

@@ -29,7 +29,7 @@ def write_results(output, *, n, contamination=None, metrics=None, also=()):
 
 
 def test_mini_plans_the_whole_chain(tmp_path):
-    settings = {"extra": ["more"], "validation_fraction": 0.1, "max_bad_fraction": 0.01}
+    settings = {"extra": ["more"], "validation_fraction": 0.1, "max_bad_fraction": 0.01, "members": 1}
     steps = mini.plan_steps(tmp_path, "my_pairs", knowledge_encoder=None, **settings)
     assert [step.name for step in steps] == ["stage1", "data", "stage2", "eval"]
     train2 = steps[2].command
@@ -43,6 +43,27 @@ def test_mini_plans_the_whole_chain(tmp_path):
     data = mini.plan_steps(tmp_path, "my_pairs", knowledge_encoder=None, **settings)[1]
     assert "--also" not in data.command and "extra" not in data.title
     assert data.title.startswith("Hold 10 % of the pairs out")
+
+
+def test_members_differ_in_their_seed_alone_and_are_joined(tmp_path):
+    settings = {"extra": [], "validation_fraction": 0.1, "max_bad_fraction": 0.01, "members": 3}
+    steps = mini.plan_steps(tmp_path, "my_pairs", knowledge_encoder="teacher", **settings)
+    assert [step.name for step in steps] == ["data", "stage2_0", "stage2_1", "stage2_2", "stage2", "eval"]
+    runs, join = [step.command for step in steps[1:4]], steps[4].command
+    folders = [run[run.index("--output_dir") + 1] for run in runs]
+    assert join[join.index("join") + 1 :] == [*folders, "--output", str(tmp_path / "stage2"), "--overwrite"]
+    assert [run[run.index("--seed") + 1] for run in runs] == ["0", "1", "2"]
+    same = [
+        [part for part in run if part not in (folder, seed)]
+        for run, folder, seed in zip(runs, folders, "012", strict=True)
+    ]
+    assert same[0] == same[1] == same[2]
+    assert "--model" in steps[5].command and str(tmp_path / "stage2") in steps[5].command
+
+
+def test_a_model_has_at_least_one_member(tmp_path, capsys):
+    assert main(["mini", "--data", "pairs", "--output", str(tmp_path), "--members", "0"]) == 2
+    assert "`--members` must be at least 1, got 0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("n", "cutoff"), [(139, 2), (20, 1), (361, 5), (418, 6), (722, 10), (3000, 42)])
@@ -102,7 +123,7 @@ def run_data_step(tmp_path, monkeypatch):
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
 
     def run(name, extra):
-        settings = {"extra": list(map(str, extra)), "validation_fraction": 0.25, "max_bad_fraction": 0.0}
+        settings = {"extra": list(map(str, extra)), "validation_fraction": 0.25, "max_bad_fraction": 0.0, "members": 1}
         plan = mini.plan_steps(tmp_path / name, str(tmp_path / "pairs"), knowledge_encoder="teacher", **settings)
         data, train, evaluate = (step.command for step in plan)
         assert main(data[data.index("prepare") :]) == 0

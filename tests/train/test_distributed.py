@@ -83,6 +83,7 @@ def test_stage2_on_two_processes_equals_one(build_objective, pair_samples, pair_
         (batch, {"share_scale": True}),
         (batch, {"distillation": ALL_FORMS}),
         (closure, soft),
+        ({**batch, "own_share": torch.tensor([0.7, 0.7, 1.0, 1.0, 0.2, 0.2, 0.6, 0.6])}, {"knowledge_weight": 0.0}),
     ]
     cases = [(build_objective(**changes).train(), given) for given, changes in settings]
     assert_equal_to_one_process(cases, tmp_path)

@@ -83,6 +83,7 @@ CASES = {
     "captions, all forms of distillation": {"distillation": ALL_FORMS},
     "shared scale, by tiles": {"share_scale": True, "tiled_from": 2},
     "sigmoid, soft targets": {"sigmoid": True, "caption_target_weight": 0.3, "caption_fit": CaptionFit("multi_hot")},
+    "mixed images": {"distillation": {"contrastive": 1.0, "names": 1.0}},
     "no teacher, no names": {"knowledge_weight": 0.0, "name_weight": 0.0},
 }
 
@@ -90,6 +91,8 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_the_gradient_is_that_of_the_large_batch(build_objective, batch, case, dropout):
+    if case == "mixed images":
+        batch["own_share"] = torch.tensor([0.7, 0.7, 0.2, 0.2, 1.0, 1.0, 0.9, 0.9, 0.5, 0.5, 1.0, 1.0, 0.4, 0.4, 1.0])
     parts = parts_of(batch, ROWS, 4)  # the last has three
     built = [build_objective(dropout=dropout, **CASES[case]).train() for _ in range(2)]
     results = []

@@ -245,12 +245,28 @@ def test_phenotypes_are_asked_for_where_a_loss_needs_them(train_stage2, image_fo
             "--max_minutes 5 --first_image_size 40 --num_first_epochs 1",
             "`max_minutes` must be 0 where `first_image_size` is given, got 5.0",
         ),
+        ("--cutmix 1 --distillation anchors", "`distillation` must be without anchors, relational, responses where"),
+        ("--cutmix 1 --batch_size 3", "`batch_size` must be even on each process where `cutmix` is above 0, got 3"),
+        ("--cutmix 1 --micro_batch_size 3", "`micro_batch_size` must be even where `cutmix` is above 0, got 3"),
+        ("--cutmix 1 --contrastive sigmoid", "`contrastive` must be softmax where `cutmix` is above 0, got 'sigmoid'"),
+        ("--cutmix 1.5", "`cutmix` must be between 0 and 1, got 1.5"),
         ("--vision_blocks 3", "`vision_blocks` must be from 0 to 2 for this tower, got 3"),
     ],
 )
 def test_settings_that_do_not_go_together_are_named(train_stage2, settings, message):
     with pytest.raises(ConfigurationError, match=message):
         train_stage2(settings)
+
+
+def test_mixed_images_train_and_resume_to_the_bit(train_stage2):
+    settings = "--cutmix 1 --name_weight 1 --distillation contrastive names --micro_batch_size 2"
+    whole = train_stage2(settings)
+    plain = train_stage2(settings.replace("cutmix 1", "cutmix 0"), "plain")
+    assert first_line(whole)["image_text"] != first_line(plain)["image_text"]
+    with pytest.raises(SystemExit):
+        train_stage2(f"{settings} --stop_after_steps 1", "stopped")
+    resumed = train_stage2(f"{settings} --resume true", "stopped")
+    assert (whole / "model.safetensors").read_bytes() == (resumed / "model.safetensors").read_bytes()
 
 
 def test_a_student_cannot_start_as_a_teacher_that_is_not_named(slice_path, image_folder, tmp_path):

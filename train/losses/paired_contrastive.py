@@ -16,12 +16,13 @@ class PairedContrastiveLoss(nn.Module):
             (the same caption, the same image); False gives the plain loss.
 
     With `fit`, the target of a row is (1 - fit_weight) on its partner plus fit_weight spread over all rows in
-    proportion to `fit`; pairs that are not `known` are left out like duplicates.
+    proportion to `fit`; pairs that are not `known` are left out like duplicates. A weight for each row holds for that
+    row of either side.
 
     Shapes (N rows of the whole batch, D width, G kinds of group):
         left_embeds, right_embeds: (N, D), unit norm. scale: scalar, multiplies cosine similarity.
         group_ids: (N, G) integers, or None. fit: (N, N) in [0, 1], left along the rows, or None. known: (N, N) bool,
-        left along the rows, or None.
+        left along the rows, or None. fit_weight: number or (N,), in [0, 1].
         returns: scalar in nats, mean over rows and both directions.
 
     Relations: without duplicates and fit, CLIP's loss.
@@ -46,7 +47,7 @@ class PairedContrastiveLoss(nn.Module):
         group_ids: torch.Tensor | None = None,
         fit: torch.Tensor | None = None,
         known: torch.Tensor | None = None,
-        fit_weight: float = 0.0,
+        fit_weight: float | torch.Tensor = 0.0,
     ) -> torch.Tensor:
         logits = scale * left_embeds.float() @ right_embeds.float().T  # (N, N)
         excluded = torch.zeros_like(logits, dtype=torch.bool)
@@ -56,19 +57,20 @@ class PairedContrastiveLoss(nn.Module):
             own = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
             excluded = excluded | ~(known | own)
         logits = logits.masked_fill(excluded, float("-inf"))
-        if fit is None or not fit_weight:
+        if fit is None or (isinstance(fit_weight, float) and not fit_weight):
             matches = torch.arange(len(logits), device=logits.device)
             return (F.cross_entropy(logits, matches) + F.cross_entropy(logits.T, matches)) / 2
         fit = fit.masked_fill(excluded, 0.0)
         return (_mixed_entropy(logits, fit, fit_weight) + _mixed_entropy(logits.T, fit.T, fit_weight)) / 2
 
 
-def _mixed_entropy(logits: torch.Tensor, fit: torch.Tensor, fit_weight: float) -> torch.Tensor:
+def _mixed_entropy(logits: torch.Tensor, fit: torch.Tensor, fit_weight: float | torch.Tensor) -> torch.Tensor:
     """Cross-entropy against (1 - fit_weight) identity + fit_weight fit, each row of `fit` made to sum to 1."""
     own = torch.eye(len(fit), device=fit.device)
     total = fit.sum(dim=1, keepdim=True)
     spread = torch.where(total > 0, fit / total.clamp(min=torch.finfo(fit.dtype).tiny), own)  # no fit: all on itself
-    target = (1 - fit_weight) * own + fit_weight * spread
+    weight = torch.as_tensor(fit_weight, device=fit.device).reshape(-1, 1)
+    target = (1 - weight) * own + weight * spread
     log_probability = logits.log_softmax(dim=1)
     return -(target * log_probability.masked_fill(target == 0, 0.0)).sum(dim=1).mean()
 

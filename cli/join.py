@@ -1,0 +1,40 @@
+"""`phenolip join`: models trained alike from several seeds, as one model folder."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from phenolip.exceptions import ConfigurationError
+
+EXAMPLES = """examples:
+  phenolip join runs/mini/members/0 runs/mini/members/1 --output runs/joined
+      one model whose scores are the means of both; images take twice the time, texts the same
+
+Members share the settings of their towers and the weights of the text tower (`freeze_text: true`), and differ in
+`--seed`. For research, not for diagnosis."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the members and the folder."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EXAMPLES
+    parser.add_argument(
+        "members", nargs="+", metavar="DIR|ID", help="two models or more, as train/stage2.py saves them"
+    )
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder of the joined model")
+    parser.add_argument("--overwrite", action="store_true", help="write over what the folder holds")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Joins, saves and says where."""
+    from transformers.utils.logging import disable_progress_bar
+
+    from phenolip.train.join_models import join_folders
+
+    disable_progress_bar()
+    output = Path(args.output)
+    if not args.overwrite and output.exists() and any(output.iterdir()):
+        raise ConfigurationError(f"`--output` must be a new or empty folder, got {output}; or give `--overwrite`.")
+    join_folders(args.members, output)
+    sys.stdout.write(f"Joined {len(args.members)} models: {output}. Next: phenolip predict IMAGE --model {output}\n")
+    return 0
