@@ -29,6 +29,7 @@ def run(args: argparse.Namespace) -> int:
     """Joins, saves and says where."""
     from transformers.utils.logging import disable_progress_bar
 
+    from phenolip.hub.card import write_card
     from phenolip.train.join_models import join_folders
 
     disable_progress_bar()
@@ -36,5 +37,6 @@ def run(args: argparse.Namespace) -> int:
     if not args.overwrite and output.exists() and any(output.iterdir()):
         raise ConfigurationError(f"`--output` must be a new or empty folder, got {output}; or give `--overwrite`.")
     join_folders(args.members, output)
+    write_card(output)
     sys.stdout.write(f"Joined {len(args.members)} models: {output}. Next: phenolip predict IMAGE --model {output}\n")
     return 0

@@ -54,6 +54,7 @@ RUN = {
         "phenolip eval --model runs/quickstart/stage2 --task phenobench ",
         "phenolip eval --model runs/mini/stage2 --task phenobench --data DIR",
         "phenolip compare runs/my_eval runs/other_eval", "phenolip card DIR", "phenolip push DIR ORG/NAME --dry_run",
+        "phenolip join",
     ),
 }  # fmt: skip
 RUN_SLOWLY = {
@@ -222,6 +223,8 @@ def workplace(tmp_path_factory, tiny_model_dir, draw_signs):
         (folder / "runs" / name / "stage2" / "phenotypes.json").write_text(json.dumps(candidates))
         shutil.copytree(tiny_model_dir, folder / "runs" / name / "stage1", ignore=no_weights)
         PhenoLIPTextModel.from_pretrained(tiny_model_dir).save_pretrained(folder / "runs" / name / "stage1")
+    for seed in ("0", "1"):
+        shutil.copytree(tiny_model_dir, folder / "runs" / "seeds" / seed)
     write_lines(folder / "docs.jsonl", [{"doc_id": "1", "text": "His fingers were long."}])
     write_lines(folder / "reports.jsonl", [{"doc_id": "1", "text": "Small left effusion."}])
     write_lines(folder / "captions.jsonl", [{"figure": "f1", "caption": "Chest CT. (A) Normal lung. (B) A nodule."}])

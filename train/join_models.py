@@ -15,7 +15,6 @@ import torch
 
 from phenolip.configuration_phenolip import PhenoLIPConfig
 from phenolip.exceptions import ConfigurationError
-from phenolip.hub.card import write_card
 from phenolip.modeling_phenolip import PhenoLIPModel
 from phenolip.processing_phenolip import PhenoLIPProcessor
 from phenolip.provenance import write_json
@@ -88,7 +87,6 @@ def join_folders(paths: Sequence[str | Path], output: str | Path) -> None:
     folders = [Path(path) for path in paths]
     _write_records(folders, output)
     _write_training_index(folders, output)
-    write_card(output)
 
 
 def _check_alike(members: Sequence[PhenoLIPModel]) -> None:
