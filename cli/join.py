@@ -2,9 +2,6 @@
 
 import argparse
 import sys
-from pathlib import Path
-
-from phenolip.exceptions import ConfigurationError
 
 EXAMPLES = """examples:
   phenolip join runs/mini/members/0 runs/mini/members/1 --output runs/joined
@@ -18,11 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the members and the folder."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXAMPLES
-    parser.add_argument(
-        "members", nargs="+", metavar="DIR|ID", help="two models or more, as train/stage2.py saves them"
-    )
+    parser.add_argument("members", nargs="+", metavar="DIR", help="two models or more, as train/stage2.py saves them")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder of the joined model")
-    parser.add_argument("--overwrite", action="store_true", help="write over what the folder holds")
+    parser.add_argument("--overwrite", action="store_true", help="replace the model that the folder holds")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -33,10 +28,9 @@ def run(args: argparse.Namespace) -> int:
     from phenolip.train.join_models import join_folders
 
     disable_progress_bar()
-    output = Path(args.output)
-    if not args.overwrite and output.exists() and any(output.iterdir()):
-        raise ConfigurationError(f"`--output` must be a new or empty folder, got {output}; or give `--overwrite`.")
-    join_folders(args.members, output)
-    write_card(output)
-    sys.stdout.write(f"Joined {len(args.members)} models: {output}. Next: phenolip predict IMAGE --model {output}\n")
+    join_folders(args.members, args.output, overwrite=args.overwrite)
+    write_card(args.output)
+    sys.stdout.write(
+        f"Joined {len(args.members)} models: {args.output}. Next: phenolip predict IMAGE --model {args.output}\n"
+    )
     return 0

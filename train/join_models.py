@@ -5,6 +5,7 @@ it is done by laying embeddings side by side, so that one model and one index se
 """
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -62,17 +63,26 @@ def join_models(members: Sequence[PhenoLIPModel]) -> PhenoLIPModel:
     return joined.eval()
 
 
-def join_folders(paths: Sequence[str | Path], output: str | Path) -> None:
+def join_folders(paths: Sequence[str | Path], output: str | Path, *, overwrite: bool = False) -> None:
     """Joins saved models and writes a model folder, with what the members say of their training.
 
     Args:
-        paths: Folders or Hub ids.
+        paths: Model folders.
         output: Folder of the joined model.
+        overwrite: Replace the model folder that is there; nothing is removed where the members do not go together.
 
     Raises:
-        ConfigurationError: A member is none, or they do not go together.
+        ConfigurationError: A member is none, they do not go together, or the output holds something else.
     """
-    output = Path(output)
+    output, folders = Path(output), [Path(path) for path in paths]
+    is_filled = output.exists() and any(output.iterdir())
+    if is_filled and not (overwrite and (output / "config.json").is_file()):
+        raise ConfigurationError(
+            f"`--output` must be a new or empty folder, or with `--overwrite` that of a model, got {output}."
+        )
+    for folder in folders:
+        if not folder.is_dir() or folder.resolve() == output.resolve():
+            raise ConfigurationError(f"`members` must be model folders other than `--output`, got {folder}.")
     sizes = [saved_image_size(path) for path in paths]
     loaded = [load_saved(path, image_size=size) for path, size in zip(paths, sizes, strict=True)]
     processors = [processor for _, processor in loaded]
@@ -82,9 +92,10 @@ def join_folders(paths: Sequence[str | Path], output: str | Path) -> None:
                 f"`members` must read images and texts alike, but the processor of {path} differs from {paths[0]}'s."
             )
     model = join_models([model for model, _ in loaded])
+    if is_filled:
+        shutil.rmtree(output)
     model.save_pretrained(output)
     processors[0].save_pretrained(output)
-    folders = [Path(path) for path in paths]
     _write_records(folders, output)
     _write_training_index(folders, output)
 

@@ -125,7 +125,22 @@ def test_a_joined_folder_says_what_its_members_were_trained_on(saved_members, tm
     assert model.config.vision_config.num_parts == 2
     assert main(["join", *map(str, saved_members), "--output", str(output)]) == 2
     assert "must be a new or empty folder" in capsys.readouterr().err
+    (output / "log.jsonl").write_text("of an earlier run")
     assert main(["join", *map(str, saved_members), "--output", str(output), "--overwrite"]) == 0
+    assert not (output / "log.jsonl").exists() and (output / "model.safetensors").is_file()
+
+
+def test_a_folder_that_holds_no_model_or_a_member_is_not_replaced(saved_members, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep")
+    with pytest.raises(ConfigurationError, match="or with `--overwrite` that of a model, got"):
+        join_folders(saved_members, tmp_path / "mine", overwrite=True)
+    assert (tmp_path / "mine" / "notes.txt").exists()
+    with pytest.raises(ConfigurationError, match="`members` must be model folders other than `--output`, got"):
+        join_folders(saved_members, saved_members[0], overwrite=True)
+    with pytest.raises(ConfigurationError, match="`members` must be model folders other than `--output`, got"):
+        join_folders([saved_members[0], tmp_path / "absent"], tmp_path / "joined")
+    assert (saved_members[0] / "model.safetensors").is_file()
 
 
 def test_members_that_read_differently_are_named(saved_members, tmp_path):

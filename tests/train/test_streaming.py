@@ -16,6 +16,7 @@ from phenolip.train.accelerator import build_accelerator
 from phenolip.train.arguments import RunArguments
 from phenolip.train.build_stream import check_streaming, stream_labels
 from phenolip.train.collator import PairCollator
+from phenolip.train.cutmix import CutMix
 from phenolip.train.data import EpochPlan, ImageTextPairs
 from phenolip.train.faults import Preempted
 from phenolip.train.loop import TrainingLoop
@@ -129,6 +130,7 @@ def test_streamed_batches_are_those_of_a_table(shards, pair_rows, tiny_model_dir
     of_table = PairCollator({"group_ids": groups}, targets=targets, captions=captions, tokenize=tokenize)
     labels = MultiHotTargets([[label] for label in shards.labels()])
     of_stream = StreamCollator(tokenize, targets=labels)
+    of_table, of_stream = (CutMix(collate, probability=0.5, seed=0) for collate in (of_table, of_stream))
     plan = StreamPlan(shards, 6, buffer=8, seed=0)
     arguments = {"first_batch": 1, "num_batches": 5}
     tables = EpochPlan(18, 6, seed=0, order=plan.order).loader(
