@@ -24,12 +24,10 @@ def run(args: argparse.Namespace) -> int:
     """Joins, saves and says where."""
     from transformers.utils.logging import disable_progress_bar
 
-    from phenolip.hub.card import write_card
-    from phenolip.train.join_models import join_folders
+    from phenolip.hub.join import join_folders
 
     disable_progress_bar()
     join_folders(args.members, args.output, overwrite=args.overwrite)
-    write_card(args.output)
     sys.stdout.write(
         f"Joined {len(args.members)} models: {args.output}. Next: phenolip predict IMAGE --model {args.output}\n"
     )

@@ -173,7 +173,7 @@ def _check_mixing(model: ModelArguments, loss: LossArguments, run: RunArguments)
     require(loss.contrastive == "softmax", "contrastive", f"softmax {where}", loss.contrastive)
     for name in ("caption_target_weight", "matching_weight", "local_weight"):
         require(not getattr(loss, name), name, f"0 {where}", getattr(loss, name))
-    of_images = sorted(IMAGE_FORMS & loss.forms().keys())
+    of_images = IMAGE_FORMS & loss.forms().keys()
     require(not of_images, "distillation", f"without {', '.join(sorted(IMAGE_FORMS))} {where}", loss.distillation)
 
 

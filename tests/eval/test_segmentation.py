@@ -24,7 +24,7 @@ from phenolip.eval.segmentation_fit import (
 from phenolip.eval.tasks.registry import TASKS_DIR
 from phenolip.exceptions import ConfigurationError, DataError
 from phenolip.inference.feature_maps import FeatureMaps, image_tower_of
-from phenolip.modeling_phenolip import build_tower
+from phenolip.modeling_phenolip import TowerGroup, build_tower
 
 LITE = EfficientNetLiteConfig(
     stem_size=8, hidden_sizes=[8, 16], depths=[1, 2], kernel_sizes=[3, 3], strides=[1, 2], expand_ratios=[1, 2],
@@ -115,6 +115,17 @@ def test_tokens_become_maps_in_place(name):
     assert torch.equal(found[2], grid)
     with pytest.raises(ConfigurationError, match="must be a multiple of the patch 16, got 60"):
         FeatureMaps(tower, 60)
+
+
+@pytest.mark.parametrize("config", [*TOKENS.values(), LITE], ids=[*TOKENS, "efficientnet_lite"])
+def test_maps_of_towers_side_by_side_are_theirs(config):
+    towers = [build_tower(config).eval() for _ in range(2)]
+    together, *alone = (FeatureMaps(tower, 32) for tower in (TowerGroup(towers).eval(), *towers))
+    pixels = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        found, expected = together(pixels), [maps(pixels) for maps in alone]
+    for one, *parts in zip(found, *expected, strict=True):
+        torch.testing.assert_close(one, torch.cat(parts, dim=1))
 
 
 def test_convolutions_give_the_last_map_of_each_size():

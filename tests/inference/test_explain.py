@@ -68,6 +68,22 @@ def test_gradient_maps_of_every_tower_family(kind):
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+def test_maps_of_a_joined_model():
+    maps = {}
+    for kind in ("efficientnet_lite", "vit"):
+        one = small_model(kind).config
+        parts = {"num_parts": 2, "projection_dim": 16}
+        sides = {name: {**getattr(one, name).to_dict(), **parts} for name in ("text_config", "vision_config")}
+        torch.manual_seed(0)
+        maps[kind] = PhenoLIPModel(PhenoLIPConfig(**sides)).eval()
+    heat = gradient_map(maps["efficientnet_lite"], torch.randn(1, 3, 96, 96), direction())
+    assert heat.shape == (96, 96) and heat.max() > 0
+    before = [tower.config._attn_implementation for tower in maps["vit"].vision_model.towers]
+    with pytest.raises(ConfigurationError, match="must show its attention .*; use occlusion"):
+        gradient_map(maps["vit"], torch.randn(1, 3, 32, 32), direction())
+    assert [tower.config._attn_implementation for tower in maps["vit"].vision_model.towers] == before
+
+
 def test_grad_cam_is_its_formula():
     model, pixels, target = small_model("efficientnet_lite"), torch.randn(1, 3, 64, 64), direction()
     vision = model.vision_model

@@ -1,19 +1,11 @@
 """Joined models: scores are the means of the members', wherever a model goes; members that do not fit are named."""
 
-import json
-import shutil
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
-from transformers import AutoTokenizer, PreTrainedConfig
 
-from phenolip.cli import main
 from phenolip.exceptions import ConfigurationError
 from phenolip.modeling_phenolip import PhenoLIPModel, PhenoLIPVisionModel
-from phenolip.train.join_models import join_folders, join_models
-from phenolip.train.saved_model import load_saved
+from phenolip.train.join_models import join_models
 
 
 def member_of(folder, seed):
@@ -91,60 +83,3 @@ def test_members_that_do_not_fit_are_named(tiny_model_dir):
 def narrower(config):
     sides = {"text_config": config.text_config.to_dict(), "vision_config": config.vision_config.to_dict()}
     return {name: {**side, "projection_dim": 8} for name, side in sides.items()}
-
-
-@pytest.fixture
-def saved_members(tiny_model_dir, tmp_path):
-    folders = []
-    for seed in range(2):
-        folder = tmp_path / f"member_{seed}"
-        shutil.copytree(tiny_model_dir, folder)
-        member_of(tiny_model_dir, seed).save_pretrained(folder)
-        record = {"num_steps": 10, "hpo_release": "2025-01-16", "data": {"name": "pairs", "num_rows": 3}}
-        (folder / "run.json").write_text(json.dumps(record))
-        ids = [f"HP:000000{seed}", "HP:0000005"]
-        (folder / "phenotypes.json").write_text(json.dumps([{"hpo_id": hpo_id, "name": hpo_id} for hpo_id in ids]))
-        rows = pa.table({"sha256": ["a", "b", f"c{seed}"], "row_id": ["1", "2", "3"]})
-        pq.write_table(rows, folder / "training_index.parquet")
-        folders.append(folder)
-    return folders
-
-
-def test_a_joined_folder_says_what_its_members_were_trained_on(saved_members, tmp_path, capsys):
-    output = tmp_path / "joined"
-    assert main(["join", *map(str, saved_members), "--output", str(output)]) == 0
-    assert f"Joined 2 models: {output}" in capsys.readouterr().out
-    record = json.loads((output / "run.json").read_text())
-    assert record["num_steps"] == 20 and record["data"]["num_rows"] == 3 and len(record["members"]) == 2
-    candidates = [entry["hpo_id"] for entry in json.loads((output / "phenotypes.json").read_text())]
-    assert candidates == ["HP:0000000", "HP:0000001", "HP:0000005"]
-    index = pq.read_table(output / "training_index.parquet")
-    assert index["sha256"].to_pylist() == ["a", "b", "c0", "c1"]
-    assert "not for diagnosis" in (output / "README.md").read_text()
-    model, _ = load_saved(output, image_size=32)
-    assert model.config.vision_config.num_parts == 2
-    assert main(["join", *map(str, saved_members), "--output", str(output)]) == 2
-    assert "must be a new or empty folder" in capsys.readouterr().err
-    (output / "log.jsonl").write_text("of an earlier run")
-    assert main(["join", *map(str, saved_members), "--output", str(output), "--overwrite"]) == 0
-    assert not (output / "log.jsonl").exists() and (output / "model.safetensors").is_file()
-
-
-def test_a_folder_that_holds_no_model_or_a_member_is_not_replaced(saved_members, tmp_path):
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "notes.txt").write_text("keep")
-    with pytest.raises(ConfigurationError, match="or with `--overwrite` that of a model, got"):
-        join_folders(saved_members, tmp_path / "mine", overwrite=True)
-    assert (tmp_path / "mine" / "notes.txt").exists()
-    with pytest.raises(ConfigurationError, match="`members` must be model folders other than `--output`, got"):
-        join_folders(saved_members, saved_members[0], overwrite=True)
-    with pytest.raises(ConfigurationError, match="`members` must be model folders other than `--output`, got"):
-        join_folders([saved_members[0], tmp_path / "absent"], tmp_path / "joined")
-    assert (saved_members[0] / "model.safetensors").is_file()
-
-
-def test_members_that_read_differently_are_named(saved_members, tmp_path):
-    tokenizer = AutoTokenizer.from_pretrained(saved_members[1], config=PreTrainedConfig(), model_max_length=9)
-    tokenizer.save_pretrained(saved_members[1])
-    with pytest.raises(ConfigurationError, match=r"must read images and texts alike, but the processor of .*member_1"):
-        join_folders(saved_members, tmp_path / "joined")
